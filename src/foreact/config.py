@@ -1,0 +1,261 @@
+"""Every option of a policy and of its training: frozen dataclasses with their checks.
+
+One typed schema is the configuration file, the command line (tyro) and its documentation. The names are
+LeRobot's and the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from foreact.errors import ConfigError, unknown_name
+
+Normalization = Literal["mean_std", "min_max", "quantile", "identity"]
+Backbone = Literal["resnet18", "resnet34", "resnet50", "cnn"]
+BackboneNorm = Literal["frozen", "batch", "group"]
+Reduction = Literal["valid", "padded_mean"]
+Latent = Literal["zero", "prior"]
+Schedule = Literal["constant", "cosine"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The network, its inputs and how its chunks are executed (reference: ACT.md 1 to 7)."""
+
+    chunk_size: int = 100
+    """Actions predicted per query (T)."""
+    n_action_steps: int = 100
+    """Actions executed before the next query; 1 with temporal ensembling."""
+    temporal_ensemble_coeff: float | None = None
+    """The paper's m in w_i = exp(-m i), i = 0 the oldest prediction; None executes a queue instead."""
+
+    use_state: bool = True
+    """Feed proprioception; False leaves its token out, in the CVAE encoder too."""
+    use_environment_state: bool = True
+    """Feed the coordinates as a token; False gives the uncued control."""
+    cameras: tuple[str, ...] | None = None
+    """Cameras to use, in this order; None takes all that the data has; an empty tuple gives the blind control."""
+    use_depth: bool = True
+    """Use the depth of RGB-D cameras as a fourth channel; colour cameras are not concerned."""
+    image_size: tuple[int, int] | None = None
+    """Height and width that pictures are resized to before caching, training and inference; None keeps the data's."""
+    crop_size: tuple[int, int] | None = None
+    """Height and width of a random crop in training and of the centre crop at inference; None crops nothing."""
+
+    vision_backbone: Backbone = "resnet18"
+    """A torchvision ResNet, or `cnn`, a small network for training on a CPU."""
+    pretrained_backbone_weights: str | None = "imagenet"
+    """`imagenet` (downloaded once; random with a warning where it cannot be), a file's path, or None for random."""
+    backbone_norm: BackboneNorm = "frozen"
+    """Batch norm with fixed statistics (DETR, ACT), trained batch norm, or group norm."""
+    shared_backbone: bool = True
+    """One backbone for all cameras; False makes one a camera."""
+    camera_embedding: bool = True
+    """Add a learned vector a camera to its tokens; no public implementation does, the parity presets neither."""
+
+    dim_model: int = 512
+    """Width of every token (D)."""
+    n_heads: int = 8
+    dim_feedforward: int = 3200
+    feedforward_activation: Literal["relu", "gelu"] = "relu"
+    n_encoder_layers: int = 4
+    n_decoder_layers: int = 1
+    """The paper's 7 were built but only the first was used; 1 reproduces its numbers. Ours takes the last."""
+    pre_norm: bool = False
+    dropout: float = 0.1
+
+    use_vae: bool = True
+    latent_dim: int = 32
+    n_vae_encoder_layers: int = 4
+    kl_weight: float = 10.0
+    latent: Latent = "zero"
+    """At inference: the prior's mode, or a sample of it to look at the policy's modes."""
+    reduction: Reduction = "valid"
+    """Denominator of L1: real entries (LeRobot 0.6), or all of them (original code, il_lib, LeRobot up to 0.3)."""
+
+    state_normalization: Normalization = "mean_std"
+    environment_normalization: Normalization = "mean_std"
+    action_normalization: Normalization = "mean_std"
+    state_ranges: tuple[tuple[float, float], ...] | None = None
+    """Declared (lower, upper) a dimension for `min_max`, instead of the data's."""
+    action_ranges: tuple[tuple[float, float], ...] | None = None
+    """Declared (lower, upper) a dimension for `min_max`, instead of the data's."""
+    binary_actions: tuple[str, ...] = ()
+    """Names of action dimensions (or groups) that leave as +1 where positive, else -1: BEHAVIOR-1K's grippers."""
+
+    state_keys: tuple[str, ...] = ()
+    """Groups of a nested observation that make up the state, in order (`qpos/torso`); empty: one vector."""
+    action_keys: tuple[str, ...] = ()
+    """Groups of a nested action, in order (`left_arm`); empty: one vector."""
+    key_dims: tuple[int, ...] = ()
+    """Sizes of `state_keys`, then of `action_keys`."""
+    downsample_factor: int = 1
+    """Use every n-th frame: 3 takes BEHAVIOR-1K from 30 Hz to 10 Hz."""
+
+    def __post_init__(self) -> None:
+        _freeze_lists(self)
+        for name in ("chunk_size", "n_action_steps", "dim_model", "n_heads", "dim_feedforward", "latent_dim"):
+            _require(getattr(self, name) >= 1, f"policy.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("n_encoder_layers", "n_decoder_layers", "n_vae_encoder_layers", "downsample_factor"):
+            _require(getattr(self, name) >= 1, f"policy.{name} is {getattr(self, name)}; it must be at least 1")
+        _require(
+            self.n_action_steps <= self.chunk_size,
+            f"policy.n_action_steps is {self.n_action_steps}, more than policy.chunk_size {self.chunk_size}: "
+            "a chunk has no more actions than that",
+        )
+        _require(
+            self.temporal_ensemble_coeff is None or self.n_action_steps == 1,
+            f"policy.temporal_ensemble_coeff needs policy.n_action_steps 1 (a query each tick), not {self.n_action_steps}",
+        )
+        _require(
+            self.dim_model % self.n_heads == 0,
+            f"policy.dim_model {self.dim_model} cannot be divided among policy.n_heads {self.n_heads}",
+        )
+        _require(
+            self.dim_model % 4 == 0,
+            f"policy.dim_model is {self.dim_model}; the 2-D sinusoidal positions need a multiple of 4",
+        )
+        _require(0 <= self.dropout < 1, f"policy.dropout is {self.dropout}; it must be in [0, 1)")
+        _require(self.kl_weight >= 0, f"policy.kl_weight is {self.kl_weight}; it must not be negative")
+        if self.image_size is not None and self.crop_size is not None:
+            _require(
+                self.crop_size[0] <= self.image_size[0] and self.crop_size[1] <= self.image_size[1],
+                f"policy.crop_size {self.crop_size} is larger than policy.image_size {self.image_size}",
+            )
+        _require(
+            len(self.key_dims) == len(self.state_keys) + len(self.action_keys),
+            f"policy.key_dims has {len(self.key_dims)} sizes for {len(self.state_keys)} state keys and "
+            f"{len(self.action_keys)} action keys",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a policy is trained. The budget is counted in samples seen, so that more devices do not change it."""
+
+    steps: int = 100_000
+    """Optimiser steps."""
+    batch_size: int = 8
+    """Samples a device and optimiser sub-step."""
+    accumulate: int = 1
+    """Sub-steps whose gradients are added before an optimiser step."""
+    lr: float = 1e-5
+    lr_backbone: float = 1e-5
+    lr_schedule: Schedule = "constant"
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0."""
+    lr_min: float = 0.0
+    """Where the cosine ends."""
+    weight_decay: float = 1e-4
+    """On matrices only: no decay on biases, norms and embeddings of one dimension."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate for each transformer layer further from the output."""
+    grad_clip: float = 10.0
+    """Largest gradient norm; 0 clips nothing."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Mixed precision needs a GPU; it is refused on a CPU, where bf16 is slower."""
+    ema_decay: float | None = None
+    """Decay of an exponential moving average of the weights, used for validation and inference; None for none."""
+    compile: bool = False
+    """Compile the training step with torch.compile."""
+
+    val_fraction: float = 0.1
+    """Share of the episodes held out, stratified by task and length, chosen by the seed."""
+    val_every: int = 1000
+    """Steps between validations (the same L1 with z = 0 and with the posterior z)."""
+    save_every: int = 1000
+    """Steps between checkpoints."""
+    keep_last: int = 2
+    """Checkpoints kept besides the best."""
+    log_every: int = 50
+    num_workers: int = 0
+    """Loader processes; 0 reads in the training process, fastest for small pictures from the frame cache."""
+    seed: int = 0
+    """Of initialisation, split, data order and latent noise."""
+
+    accelerator: str = "auto"
+    """Passed to Lightning, like the next three."""
+    devices: str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "val_every", "save_every", "keep_last", "log_every", "num_nodes"):
+            _require(getattr(self, name) >= 1, f"train.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("lr", "lr_backbone", "lr_min", "weight_decay", "grad_clip", "warmup_steps", "num_workers"):
+            _require(getattr(self, name) >= 0, f"train.{name} is {getattr(self, name)}; it must not be negative")
+        _require(0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must be in [0, 1)")
+        _require(0 < self.layer_decay <= 1, f"train.layer_decay is {self.layer_decay}; it must be in (0, 1]")
+        _require(
+            self.ema_decay is None or 0 < self.ema_decay < 1,
+            f"train.ema_decay is {self.ema_decay}; it must be in (0, 1)",
+        )
+        _require(
+            self.warmup_steps < self.steps,
+            f"train.warmup_steps {self.warmup_steps} is not below train.steps {self.steps}: the warm-up would never end",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A recipe: a policy and its training."""
+
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def _freeze_lists(config: PolicyConfig) -> None:
+    """Turn lists into tuples: JSON, YAML and Hydra know lists only."""
+    for item in fields(config):
+        if isinstance(value := getattr(config, item.name), list | tuple):
+            object.__setattr__(config, item.name, _tuples(value))
+
+
+def to_dict(config: PolicyConfig | TrainConfig | RunConfig) -> dict[str, Any]:
+    """Return a configuration as plain values for JSON."""
+    return asdict(config)
+
+
+def policy_config_from_dict(values: Mapping[str, Any]) -> PolicyConfig:
+    """Build a policy configuration from plain values, for example from a checkpoint's JSON.
+
+    Raises:
+        ConfigError: If a key is unknown or a value is not allowed.
+    """
+    return _from_dict(PolicyConfig, values)
+
+
+def train_config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
+    """Build a training configuration from plain values; raises like `policy_config_from_dict`."""
+    return _from_dict(TrainConfig, values)
+
+
+ConfigT = TypeVar("ConfigT", PolicyConfig, TrainConfig)
+
+
+def _from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+    known = {item.name for item in fields(cls)}
+    for name in values:
+        if name not in known:
+            raise ConfigError(unknown_name(f"{cls.__name__} key", name, known))
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        choices = [choice for hint in (hints[name], *get_args(hints[name])) for choice in _literals(hint)]
+        if choices and isinstance(value, str) and value not in choices:
+            raise ConfigError(unknown_name(f"value of {name}", value, choices))
+    return cls(**values)
+
+
+def _literals(hint: Any) -> tuple[str, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

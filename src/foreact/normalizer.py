@@ -1,0 +1,175 @@
+"""The only normalisation and its inverse.
+
+Built from the statistics of the training split, which travel in the checkpoint; used by training, simulation,
+server and robot alike, so that nothing is scaled twice or forgotten (reference: ACT.md 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foreact import keys
+from foreact.config import Normalization, PolicyConfig
+from foreact.errors import ConfigError
+from foreact.records import Batch, Features, Statistics, VectorStatistics
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+NARROWEST = 1e-4
+"""A dimension that varies less than this (0.1 mm, 0.006 degrees) counts as constant and is shifted, not scaled.
+
+LeRobot divides by std + 1e-8 there, so that a movement of 1e-3 at inference becomes 1e5; the original code clips
+std at 1e-2, which also flattens real movements of slow joints.
+"""
+
+
+class Normalizer(nn.Module):
+    """Raw batches to normalised ones, and normalised actions back to the robot's units."""
+
+    def __init__(self, config: PolicyConfig, features: Features, statistics: Statistics) -> None:
+        """Fit to the statistics of the training split.
+
+        Raises:
+            ConfigError: If statistics, declared ranges or names of binary actions do not fit the features.
+        """
+        super().__init__()
+        self._cameras = {camera.name: camera for camera in features.cameras}
+        self._add(keys.ACTION, features.action_dim, config.action_normalization, config.action_ranges, statistics)
+        if features.state_dim:
+            self._add(keys.STATE, features.state_dim, config.state_normalization, config.state_ranges, statistics)
+        if features.environment_dim:
+            method = config.environment_normalization
+            self._add(keys.ENVIRONMENT_STATE, features.environment_dim, method, None, statistics)
+        self.register_buffer("binary", torch.from_numpy(binary_dimensions(config, features)))
+        self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def _add(
+        self,
+        key: str,
+        dim: int,
+        method: Normalization,
+        ranges: tuple[tuple[float, float], ...] | None,
+        statistics: Statistics,
+    ) -> None:
+        offset, scale = offset_and_scale(key, dim, method, ranges, statistics)
+        self.register_buffer(f"{_name(key)}_offset", torch.from_numpy(offset))
+        self.register_buffer(f"{_name(key)}_scale", torch.from_numpy(scale))
+
+    def _scaled(self, key: str, value: Tensor) -> Tensor:
+        offset, scale = self.get_buffer(f"{_name(key)}_offset"), self.get_buffer(f"{_name(key)}_scale")
+        return (value - offset) / scale
+
+    def normalize(self, batch: Batch) -> Batch:
+        """Return the batch as the network takes it.
+
+        Colour uint8 (B, 3, H, W) becomes ImageNet-standardised float; depth (B, 1, H, W) in metres is clipped to
+        its camera's range, scaled to 0..1 and appended as channel 4, not standardised; vectors are scaled by
+        their method.
+        """
+        return replace(
+            batch,
+            images={name: self._image(name, image, batch.depth) for name, image in batch.images.items()},
+            depth={},
+            state=None if batch.state is None else self._scaled(keys.STATE, batch.state),
+            environment_state=None
+            if batch.environment_state is None
+            else self._scaled(keys.ENVIRONMENT_STATE, batch.environment_state),
+            action=None if batch.action is None else self._scaled(keys.ACTION, batch.action),
+        )
+
+    def _image(self, camera: str, image: Tensor, depth: Mapping[str, Tensor]) -> Tensor:
+        mean, std = self.get_buffer("image_mean"), self.get_buffer("image_std")
+        colour = (image.float() / 255 - mean) / std
+        span = self._cameras[camera].depth_range
+        if span is None:
+            return colour
+        near, far = span
+        return torch.cat([colour, (depth[camera].clamp(near, far) - near) / (far - near)], dim=1)
+
+    def unnormalize_action(self, action: Tensor) -> Tensor:
+        """Return normalised actions (..., A) in the robot's units, binary dimensions as +1 or -1."""
+        raw = action * self.get_buffer("action_scale") + self.get_buffer("action_offset")
+        return torch.where(self.get_buffer("binary"), torch.where(raw > 0, 1.0, -1.0), raw)
+
+
+def _name(key: str) -> str:
+    """Buffers may not hold dots."""
+    return key.removeprefix("observation.")
+
+
+def offset_and_scale(
+    key: str,
+    dim: int,
+    method: Normalization,
+    ranges: tuple[tuple[float, float], ...] | None,
+    statistics: Statistics,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 (D,) offset and scale, so that normalised = (raw - offset) / scale.
+
+    Raises:
+        ConfigError: If there are no statistics for the key, or they or the declared ranges have another size.
+    """
+    if method == "identity":
+        return np.zeros(dim, np.float32), np.ones(dim, np.float32)
+    if ranges is not None and method == "min_max":
+        if len(ranges) != dim:
+            raise ConfigError(f"{len(ranges)} ranges are declared for '{key}', which has {dim} dimensions")
+        low, high = np.array(ranges, np.float64).T
+        offset, scale = (high + low) / 2, (high - low) / 2
+    else:
+        if key not in statistics:
+            raise ConfigError(f"there are no statistics for '{key}'; known: {', '.join(sorted(statistics))}")
+        of = statistics[key]
+        if of.mean.shape != (dim,):
+            raise ConfigError(f"the statistics of '{key}' have shape {of.mean.shape}, expected ({dim},)")
+        offset, scale = {
+            "mean_std": (of.mean, of.std),
+            "min_max": ((of.max + of.min) / 2, (of.max - of.min) / 2),
+            "quantile": ((of.q99 + of.q01) / 2, (of.q99 - of.q01) / 2),
+        }[method]
+    return offset.astype(np.float32), np.where(scale < NARROWEST, 1.0, scale).astype(np.float32)
+
+
+def binary_dimensions(config: PolicyConfig, features: Features) -> np.ndarray:
+    """Return bool (A,), True where an action dimension leaves as +1 or -1.
+
+    Raises:
+        ConfigError: If `binary_actions` names neither a dimension nor a group of the action.
+    """
+    spans = {name: slice(i, i + 1) for i, name in enumerate(features.action_names)}
+    start = 0
+    for group in features.action_groups:
+        spans[group.key] = slice(start, start + group.dim)
+        start += group.dim
+    mask = np.zeros(features.action_dim, bool)
+    for name in config.binary_actions:
+        if name not in spans:
+            raise ConfigError(f"policy.binary_actions names '{name}'; the action has: {', '.join(spans)}")
+        mask[spans[name]] = True
+    return mask
+
+
+def statistics_to_dict(statistics: Statistics) -> dict[str, Any]:
+    """Return statistics as plain values; JSON keeps float64 exactly."""
+    return {
+        key: {name: getattr(value, name).tolist() for name in _FIELDS} | {"count": value.count}
+        for key, value in statistics.items()
+    }
+
+
+def statistics_from_dict(values: Mapping[str, Any]) -> dict[str, VectorStatistics]:
+    """Return the statistics that `statistics_to_dict` wrote."""
+    return {
+        key: VectorStatistics(**{name: np.array(of[name], np.float64) for name in _FIELDS}, count=of["count"])
+        for key, of in values.items()
+    }
+
+
+_FIELDS = ("mean", "std", "min", "max", "q01", "q99")
