@@ -112,7 +112,8 @@ class PolicyConfig:
         )
         _require(
             self.temporal_ensemble_coeff is None or self.n_action_steps == 1,
-            f"policy.temporal_ensemble_coeff needs policy.n_action_steps 1 (a query each tick), not {self.n_action_steps}",
+            "policy.temporal_ensemble_coeff needs a query each tick: policy.n_action_steps 1, "
+            f"not {self.n_action_steps}",
         )
         _require(
             self.dim_model % self.n_heads == 0,
@@ -187,7 +188,8 @@ class TrainConfig:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "val_every", "save_every", "keep_last", "log_every", "num_nodes"):
+        counts = ("steps", "batch_size", "accumulate", "val_every", "save_every", "keep_last", "log_every", "num_nodes")
+        for name in counts:
             _require(getattr(self, name) >= 1, f"train.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("lr", "lr_backbone", "lr_min", "weight_decay", "grad_clip", "warmup_steps", "num_workers"):
             _require(getattr(self, name) >= 0, f"train.{name} is {getattr(self, name)}; it must not be negative")
@@ -199,7 +201,7 @@ class TrainConfig:
         )
         _require(
             self.warmup_steps < self.steps,
-            f"train.warmup_steps {self.warmup_steps} is not below train.steps {self.steps}: the warm-up would never end",
+            f"train.warmup_steps {self.warmup_steps} is not below train.steps {self.steps}: it would never end",
         )
 
 
@@ -245,16 +247,12 @@ def _from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     for name in values:
         if name not in known:
             raise ConfigError(unknown_name(f"{cls.__name__} key", name, known))
-    hints = get_type_hints(cls)
+    hints: dict[str, Any] = get_type_hints(cls)
     for name, value in values.items():
-        choices = [choice for hint in (hints[name], *get_args(hints[name])) for choice in _literals(hint)]
+        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
         if choices and isinstance(value, str) and value not in choices:
             raise ConfigError(unknown_name(f"value of {name}", value, choices))
     return cls(**values)
-
-
-def _literals(hint: Any) -> tuple[str, ...]:
-    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _tuples(value: Any) -> Any:

@@ -46,7 +46,7 @@ class Normalizer(nn.Module):
         if features.environment_dim:
             method = config.environment_normalization
             self._add(keys.ENVIRONMENT_STATE, features.environment_dim, method, None, statistics)
-        self.register_buffer("binary", torch.from_numpy(binary_dimensions(config, features)))
+        self.register_buffer("binary", torch.from_numpy(binary_dimensions(config, features)), persistent=False)
         self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -59,8 +59,9 @@ class Normalizer(nn.Module):
         statistics: Statistics,
     ) -> None:
         offset, scale = offset_and_scale(key, dim, method, ranges, statistics)
-        self.register_buffer(f"{_name(key)}_offset", torch.from_numpy(offset))
-        self.register_buffer(f"{_name(key)}_scale", torch.from_numpy(scale))
+        # Not persistent: the statistics in the checkpoint are the truth, and this is derived from them.
+        self.register_buffer(f"{_name(key)}_offset", torch.from_numpy(offset), persistent=False)
+        self.register_buffer(f"{_name(key)}_scale", torch.from_numpy(scale), persistent=False)
 
     def _scaled(self, key: str, value: Tensor) -> Tensor:
         offset, scale = self.get_buffer(f"{_name(key)}_offset"), self.get_buffer(f"{_name(key)}_scale")

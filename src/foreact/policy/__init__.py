@@ -1,0 +1,1 @@
+"""Raw observation to raw action, and the checkpoint directory."""

@@ -1,0 +1,1 @@
+"""A data set and a recipe to a checkpoint: the Lightning module, optimiser and run."""

@@ -1,0 +1,49 @@
+# `make quickstart` and `make test` do all their set-up on a machine with Debian 12, git, make and python3.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install quickstart smoke test test-fast test-lerobot lint format type bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14))' || \
+		{ echo "foreact needs Python 3.11 to 3.13; type: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $(STAMP)
+
+install: $(STAMP)  ## the virtual environment and the library for headless rendering
+	@sh scripts/headless_rendering.sh $(BIN)/python
+
+quickstart: install  ## record, train, evaluate: a policy that picks the block it is told (25 minutes)
+	$(BIN)/foreact quickstart
+
+smoke: install  ## every step of the quickstart in about two minutes, with no claim on success
+	$(BIN)/foreact quickstart --smoke
+
+test: install lint type  ## everything that CI checks, LeRobot aside
+	$(BIN)/python -m pytest
+
+test-fast: install  ## without the tests that take long
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-lerobot:  ## LeRobot itself reads what we write (its own Python 3.12 environment)
+	sh scripts/test_lerobot.sh
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install  ## rewrite the code in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: install
+	$(BIN)/mypy
+
+clean:  ## remove environments, runs and caches of this checkout
+	rm -rf $(VENV) .venv-lerobot runs outputs .mypy_cache .ruff_cache .pytest_cache

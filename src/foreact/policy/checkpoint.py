@@ -1,0 +1,287 @@
+"""The checkpoint directory: everything that inference needs, in formats that run no code when they are read.
+
+    <checkpoint>/
+        config.json          policy configuration, features, provenance
+        statistics.json      of the training split
+        model.safetensors    weights
+        manifest.json        SHA-256 of every file, written last: its existence means "complete"
+
+A directory is written under a temporary name and renamed, so that a killed run leaves no half checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import foreact
+from foreact.config import PolicyConfig, policy_config_from_dict, to_dict
+from foreact.errors import CheckpointError, ConfigError
+from foreact.model.act import ACT
+from foreact.normalizer import statistics_from_dict, statistics_to_dict
+from foreact.policy.policy import Policy
+from foreact.records import Features, Statistics, features_from_dict
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+STATISTICS = "statistics.json"
+MODEL = "model.safetensors"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointMeta:
+    """What a checkpoint says of itself besides its weights."""
+
+    policy: PolicyConfig
+    features: Features
+    statistics: Statistics
+    step: int
+    """Optimiser steps done."""
+    provenance: Mapping[str, Any]
+    """Plain values: training configuration, data fingerprint, split, versions."""
+
+
+def write_directory(path: Path, write: Callable[[Path], None]) -> None:
+    """Fill a new directory through `write`, add the manifest and move it to `path` in one step.
+
+    Raises:
+        CheckpointError: If the disk is full or the place cannot be written; what was there before is kept.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        _write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "sha256": files})
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"cannot write checkpoint '{path}': {error.strerror or error}; free space or choose another --out"
+        ) from error
+
+
+def write_policy_files(directory: Path, meta: CheckpointMeta, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the three files that inference needs into an existing directory."""
+    _write_json(
+        directory / CONFIG,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "foreact_version": foreact.__version__,
+            "step": meta.step,
+            "policy": to_dict(meta.policy),
+            "features": asdict(meta.features),
+            "provenance": dict(meta.provenance),
+        },
+    )
+    _write_json(directory / STATISTICS, statistics_to_dict(meta.statistics))
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, directory / MODEL)
+
+
+def save_policy(
+    path: str | Path, policy: Policy, *, step: int = 0, provenance: Mapping[str, Any] | None = None
+) -> None:
+    """Write a policy as a checkpoint directory, without a training state.
+
+    Raises:
+        CheckpointError: If it cannot be written.
+    """
+    meta = CheckpointMeta(
+        policy=policy.config,
+        features=policy.features,
+        statistics=policy.statistics,
+        step=step,
+        provenance=provenance or {},
+    )
+    write_directory(Path(path), lambda directory: write_policy_files(directory, meta, policy.model.state_dict()))
+
+
+def find_checkpoint(path: str | Path, which: str = "last") -> Path:
+    """Return the checkpoint directory that a path means: itself, or one of a run's.
+
+    Args:
+        path: A checkpoint directory, or a run that holds `checkpoints/`.
+        which: For a run: "last", "best", or a step's number.
+
+    Raises:
+        CheckpointError: If there is none there; the message lists those that exist.
+    """
+    root = Path(path)
+    if (root / MANIFEST).exists() or (root / CONFIG).exists():
+        return root
+    if not root.exists():
+        raise CheckpointError(f"no run or checkpoint at '{root}': there is no such directory")
+    folder = root / CHECKPOINTS
+    found = sorted(entry for entry in folder.glob("step-*") if entry.is_dir()) if folder.exists() else []
+    if not found:
+        raise CheckpointError(f"no checkpoint in '{root}': expected {CHECKPOINTS}/step-*/ or {MANIFEST}")
+    if which == "last":
+        return found[-1]
+    if which == "best":
+        pointer = folder / "best.json"
+        if not pointer.exists():
+            raise CheckpointError(f"run '{root}' has no best checkpoint yet; use 'last'")
+        return folder / str(_read_json(pointer)["name"])
+    steps = {int(entry.name.removeprefix("step-")): entry for entry in found}
+    if not which.isdigit() or int(which) not in steps:
+        known = ", ".join(str(step) for step in steps)
+        raise CheckpointError(f"run '{root}' has no checkpoint '{which}'; choices: last, best, {known}")
+    return steps[int(which)]
+
+
+def check_directory(path: Path) -> None:
+    """Compare every file with the manifest.
+
+    Raises:
+        CheckpointError: If the manifest or a file is missing, or a file was altered; the message names it.
+    """
+    manifest = path / MANIFEST
+    if not manifest.exists():
+        raise CheckpointError(f"checkpoint '{path}' has no {MANIFEST}: it was not completely written")
+    content = _read_json(manifest)
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"checkpoint '{path}' has schema version {content.get('schema_version')}, "
+            f"this foreact reads {SCHEMA_VERSION}"
+        )
+    for name, digest in content["sha256"].items():
+        if not (path / name).exists():
+            raise CheckpointError(f"checkpoint '{path}' lacks '{name}'; copy the whole directory again")
+        if _sha256(path / name) != digest:
+            raise CheckpointError(f"file '{path / name}' was altered or damaged (its SHA-256 is not the manifest's)")
+
+
+def read_meta(path: Path) -> CheckpointMeta:
+    """Return what a checkpoint says of itself, after checking the whole directory.
+
+    Raises:
+        CheckpointError: If it is incomplete, altered or of another schema.
+    """
+    check_directory(path)
+    content = _read_json(path / CONFIG)
+    try:
+        return CheckpointMeta(
+            policy=policy_config_from_dict(content["policy"]),
+            features=features_from_dict(content["features"]),
+            statistics=statistics_from_dict(_read_json(path / STATISTICS)),
+            step=content["step"],
+            provenance=content["provenance"],
+        )
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"'{path / CONFIG}' is not a configuration of this foreact: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint directory.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+    """
+    try:
+        return load_file(path / MODEL)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read '{path / MODEL}': {error}") from error
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    checkpoint: str = "last",
+    device: str | torch.device = "cpu",
+    resize_images: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> Policy:
+    """Load a policy from a run or a checkpoint directory alone; no data set is needed.
+
+    Args:
+        path: A run (`foreact train --out`) or a checkpoint directory.
+        checkpoint: For a run: "last", "best" or a step's number.
+        device: Where to compute.
+        resize_images: Accept pictures of another size than the recorded one and resize them.
+        overrides: Policy options that inference may change: `n_action_steps`, `temporal_ensemble_coeff`, `latent`.
+
+    Raises:
+        CheckpointError: If it is missing, incomplete, altered or does not fit this version.
+        ConfigError: If an override is unknown, contradictory or concerns the trained network.
+    """
+    directory = find_checkpoint(path, checkpoint)
+    meta = read_meta(directory)
+    config = _override(meta.policy, overrides or {})
+    model = ACT(replace(config, pretrained_backbone_weights=None), meta.features)
+    load_weights(model, read_weights(directory), directory)
+    return Policy(
+        config=config,
+        features=meta.features,
+        statistics=meta.statistics,
+        model=model,
+        device=device,
+        resize_images=resize_images,
+    )
+
+
+def load_weights(model: ACT, weights: Mapping[str, torch.Tensor], directory: Path) -> None:
+    """Load weights strictly, but for the CVAE encoder, which an exported checkpoint may lack.
+
+    Raises:
+        CheckpointError: If a weight is missing, superfluous or has another shape; the message names the first.
+    """
+    expected = model.state_dict()
+    if not any(name.startswith("vae_encoder") for name in weights):
+        model.drop_vae_encoder()
+        expected = model.state_dict()
+    for name in [*expected, *weights]:
+        if name not in weights:
+            raise CheckpointError(f"'{directory / MODEL}' lacks the weight '{name}'")
+        if name not in expected:
+            raise CheckpointError(f"'{directory / MODEL}' holds the weight '{name}', which the network does not have")
+        if weights[name].shape != expected[name].shape:
+            raise CheckpointError(
+                f"the weight '{name}' in '{directory / MODEL}' has shape {tuple(weights[name].shape)}, "
+                f"expected {tuple(expected[name].shape)}"
+            )
+    model.load_state_dict(weights)
+
+
+_AT_INFERENCE = ("n_action_steps", "temporal_ensemble_coeff", "latent")
+
+
+def _override(config: PolicyConfig, overrides: Mapping[str, Any]) -> PolicyConfig:
+    for name in overrides:
+        if name not in _AT_INFERENCE:
+            raise ConfigError(f"policy.{name} cannot be changed after training; these can: {', '.join(_AT_INFERENCE)}")
+    return replace(config, **overrides)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"cannot read '{path}': {error}") from error

@@ -1,0 +1,115 @@
+"""The order of the training samples, as a function of the seed alone, and a loader that can continue in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from foreact.config import TrainConfig
+from foreact.data.dataset import ChunkDataset, collate
+from foreact.records import Batch
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batches of sample indices from one endless stream of permutations, cut among the devices.
+
+    Position p of the stream is entry p mod N of permutation p // N; batch i of rank r of R takes the positions
+    from (i R + r) B on. So the samples seen after i batches do not depend on interruptions, and R devices with
+    batch B see what one device with batch R B sees (USERS.md 18).
+    """
+
+    def __init__(
+        self, n_samples: int, *, batch_size: int, n_batches: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """Describe the stream; `start` says at which batch the next iteration begins."""
+        self.start = 0
+        self._n_samples = n_samples
+        self._batch_size = batch_size
+        self._n_batches = n_batches
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+
+    def __len__(self) -> int:
+        return self._n_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, order = -1, np.empty(0, np.int64)
+        for batch in range(self.start, self._n_batches):
+            first = (batch * self._world_size + self._rank) * self._batch_size
+            indices = []
+            for position in range(first, first + self._batch_size):
+                if position // self._n_samples != epoch:
+                    epoch = position // self._n_samples
+                    order = np.random.default_rng([self._seed, epoch]).permutation(self._n_samples)
+                indices.append(int(order[position % self._n_samples]))
+            yield indices
+
+
+class StepLoader(DataLoader[Batch]):
+    """A loader over a `StepSampler` whose place Lightning saves and restores (`state_dict`, `load_state_dict`)."""
+
+    def __init__(self, dataset: ChunkDataset, sampler: StepSampler, *, num_workers: int, pin_memory: bool) -> None:
+        """Read batches in the order of the sampler."""
+        self._stream = sampler
+        self._batches_done = 0
+        super().__init__(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=pin_memory,
+            persistent_workers=False,
+            multiprocessing_context="spawn" if num_workers else None,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self._stream.start = self._batches_done
+        for batch in super().__iter__():
+            self._batches_done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many batches were handed out."""
+        return {"batches_done": self._batches_done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the batches that were handed out."""
+        self._batches_done = state["batches_done"]
+
+
+class Demonstrations(LightningDataModule):
+    """Training and validation samples, handed to each device its own."""
+
+    def __init__(self, training: ChunkDataset, validation: ChunkDataset | None, config: TrainConfig) -> None:
+        """Take both splits; `validation` is None where nothing is held out."""
+        super().__init__()
+        self._training = training
+        self._validation = validation
+        self._config = config
+
+    def train_dataloader(self) -> StepLoader:
+        """Return the stream of this device; called in its process."""
+        config = self._config
+        assert self.trainer is not None
+        sampler = StepSampler(
+            len(self._training),
+            batch_size=config.batch_size,
+            n_batches=config.steps * config.accumulate,
+            seed=config.seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        pin_memory = torch.cuda.is_available()
+        return StepLoader(self._training, sampler, num_workers=config.num_workers, pin_memory=pin_memory)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return all held-out samples in order, on every device; an empty list without a held-out split."""
+        if self._validation is None:
+            return []
+        return [DataLoader(self._validation, batch_size=self._config.batch_size, collate_fn=collate)]

@@ -1,0 +1,96 @@
+"""ACT as a Lightning module: one step, one validation, what is logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from foreact.config import RunConfig
+from foreact.data.images import center_crop, random_crop
+from foreact.errors import TrainingError
+from foreact.model.act import ACT
+from foreact.model.losses import act_loss
+from foreact.normalizer import Normalizer
+from foreact.records import Batch, Features, Statistics
+from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
+
+
+class ACTModule(lightning.LightningModule):
+    """Raw batches in, loss terms out.
+
+    All randomness of a step (crops, dropout, latent noise) is a function of the seed, the batch's number and the
+    rank, so a resumed run continues bit for bit without a saved generator.
+    """
+
+    def __init__(self, run: RunConfig, features: Features, statistics: Statistics) -> None:
+        """Build network and normaliser; the network's initialisation is drawn from `run.train.seed`."""
+        super().__init__()
+        self.run = run
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.train.seed)
+            self.model = ACT(run.policy, features)
+        self.normalizer = Normalizer(run.policy, features, statistics)
+        if run.train.compile:
+            self.model.compile()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed this batch's noise."""
+        torch.manual_seed(_mix(self.run.train.seed, batch_idx, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a raw batch.
+
+        Raises:
+            TrainingError: If a term of the loss is not finite; names the term and the episodes in the batch.
+        """
+        generator = torch.Generator().manual_seed(_mix(self.run.train.seed, batch_idx, self.global_rank))
+        prepared = self.normalizer.normalize(random_crop(batch, self.run.policy.crop_size, generator))
+        output = self.model(prepared, z="posterior" if self.run.policy.use_vae else "zero")
+        terms = act_loss(output, prepared, self.run.policy).terms()
+        for name, value in terms.items():
+            if not torch.isfinite(value):
+                raise TrainingError(self._not_finite(f"loss term '{name}' is {value.item()}", batch))
+        self._last_batch = batch
+        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=batch.size)
+        return terms["loss"]
+
+    def _not_finite(self, what: str, batch: Batch) -> str:
+        episodes = () if batch.episode_index is None else sorted(set(batch.episode_index.tolist()))
+        return (
+            f"{what} at step {self.global_step}; episodes in the batch: {', '.join(map(str, episodes))}. "
+            "The last checkpoint is untouched; look at these episodes, or lower train.lr and resume"
+        )
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        """Clip the gradient norm and refuse one that is not finite, before it reaches the weights."""
+        norm = gradient_norm(self.model, self.run.train.grad_clip)
+        if not torch.isfinite(norm) and self.run.train.precision != "16-mixed":  # fp16's scaler skips such steps
+            raise TrainingError(self._not_finite(f"the gradient norm is {norm.item()}", self._last_batch))
+        self.log("train/grad_norm", norm)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the same L1 with z = 0, which inference uses, and with the posterior z, which has seen the answer."""
+        prepared = self.normalizer.normalize(center_crop(batch, self.run.policy.crop_size))
+        zero = act_loss(self.model(prepared, z="zero"), prepared, self.run.policy).terms()
+        logged = {"val/l1": zero["l1"]}
+        if self.run.policy.use_vae:
+            generator = torch.Generator(self.device).manual_seed(_mix(self.run.train.seed, batch_idx, -1))
+            output = self.model(prepared, z="posterior", generator=generator)
+            posterior = act_loss(output, prepared, self.run.policy).terms()
+            logged |= {"val/l1_posterior": posterior["l1"], "val/kl": posterior["kl"]}
+        self.log_dict(logged, batch_size=batch.size, sync_dist=True, on_epoch=True, on_step=False)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with its schedule, stepped once an optimiser step."""
+        optimizer = make_optimizer(self.model, self.run.train)
+        schedule = {"scheduler": make_schedule(optimizer, self.run.train), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def _mix(seed: int, batch_idx: int, rank: int) -> int:
+    """One seed from three numbers: distinct for the sizes that occur (2^20 ranks, 2^34 batches)."""
+    return (seed * 0x9E3779B97F4A7C15 + (batch_idx << 20) + rank + 1) % (1 << 63)

@@ -1,0 +1,233 @@
+"""A training run from a data set to checkpoints, start to end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import platform
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+import foreact
+from foreact.config import PolicyConfig, RunConfig, policy_config_from_dict, to_dict, train_config_from_dict
+from foreact.console import console
+from foreact.data.dataset import ChunkDataset
+from foreact.data.selection import select_features
+from foreact.data.source import open_source
+from foreact.data.split import split_episodes
+from foreact.data.statistics import compute_statistics
+from foreact.errors import CheckpointError, ConfigError
+from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, read_meta
+from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
+from foreact.train.checkpoint_io import DirectoryCheckpointIO
+from foreact.train.jsonl_logger import JSONLLogger
+from foreact.train.loader import Demonstrations
+from foreact.train.module import ACTModule
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training run leaves behind."""
+
+    checkpoint: Path
+    """The newest checkpoint directory."""
+    step: int
+    """Optimiser steps done."""
+    interrupted: bool
+    """Whether Ctrl-C ended it."""
+    samples_per_s: float
+    """Without validation and checkpoints; 0 where no step was measured."""
+    data_wait: float
+    """Share of training time spent waiting for data."""
+
+
+def train(
+    run: RunConfig, *, data: str | Path, out: str | Path, resume: bool = False, cache_dir: Path | None = None
+) -> TrainResult:
+    """Train a policy and write checkpoints, logs and the run's configuration to `out`.
+
+    Args:
+        run: The recipe.
+        data: A data set's folder.
+        out: The run's folder: `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `run.json`.
+        resume: Continue from the newest checkpoint in `out`, bit for bit on the CPU.
+        cache_dir: Where decoded frames are kept; None for the user's cache.
+
+    Raises:
+        ConfigError: If the configuration contradicts itself, the data or the run to be resumed.
+        DataError: If the data set is damaged or not enough.
+        CheckpointError: If there is nothing to resume, a run stands in the way, or the disk is full.
+        TrainingError: If a loss or gradient is not finite.
+    """
+    out = Path(out)
+    newest = _checkpoint_to_resume(out, resume)
+    source = open_source(data)
+    features = select_features(source.features, run.policy)
+    fingerprint = source.fingerprint()
+    if newest is not None:
+        _check_same(run.policy, fingerprint, newest)
+    training, validation = split_episodes(source.tasks, source.lengths, run.train.val_fraction, run.train.seed)
+
+    def dataset(episodes: tuple[int, ...]) -> ChunkDataset:
+        return ChunkDataset(
+            source,
+            episodes,
+            features=features,
+            chunk_size=run.policy.chunk_size,
+            downsample_factor=run.policy.downsample_factor,
+            image_size=run.policy.image_size,
+            cache_dir=cache_dir,
+        )
+
+    training_set = dataset(training)
+    statistics = compute_statistics(training_set.episodes)
+    provenance = {
+        "train": to_dict(run.train),
+        "data": {"path": str(data), "fingerprint": fingerprint, "training": training, "validation": validation},
+        "versions": {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+    meta = CheckpointMeta(policy=run.policy, features=features, statistics=statistics, step=0, provenance=provenance)
+    _write_run(out, run, Path(data))
+
+    interrupt = StopOnInterrupt()
+    throughput = Throughput(batch_size=run.train.batch_size, show_every=run.train.log_every)
+    trainer = _trainer(run, out, meta, [interrupt, throughput])
+    module = ACTModule(run, features, statistics)
+    if trainer.is_global_zero:
+        samples = run.train.steps * run.train.batch_size * run.train.accumulate * trainer.world_size
+        console.print(
+            f"training on {len(training)} episodes ({len(training_set)} samples), validating on {len(validation)}; "
+            f"{sum(p.numel() for p in module.model.parameters()) / 1e6:.2f} M parameters; "
+            f"budget {samples} samples in {run.train.steps} steps",
+            highlight=False,
+        )
+    demonstrations = Demonstrations(training_set, dataset(validation) if validation else None, run.train)
+    with warnings.catch_warnings():
+        _quiet_lightning()
+        trainer.fit(module, datamodule=demonstrations, ckpt_path=None if newest is None else str(newest))
+    if interrupt.interrupted and trainer.is_global_zero:
+        console.print(f"stopped at step {trainer.global_step}; continue with the same command and --resume")
+    return TrainResult(
+        checkpoint=find_checkpoint(out),
+        step=trainer.global_step,
+        interrupted=interrupt.interrupted,
+        samples_per_s=throughput.samples_per_s if throughput.steps else 0.0,
+        data_wait=throughput.wait_share,
+    )
+
+
+def read_run(out: str | Path) -> RunConfig:
+    """Return the recipe that a run was started with.
+
+    Raises:
+        CheckpointError: If there is no run.
+        ConfigError: If its file is not a recipe of this version.
+    """
+    path = Path(out) / RUN_FILE
+    try:
+        content = json.loads(path.read_text())
+        return RunConfig(
+            policy=policy_config_from_dict(content["policy"]), train=train_config_from_dict(content["train"])
+        )
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise CheckpointError(f"no run to resume at '{out}': cannot read '{path}' ({error})") from error
+
+
+def _write_run(out: Path, run: RunConfig, data: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / f".{RUN_FILE}.{os.getpid()}.partial"
+        temporary.write_text(json.dumps({**asdict(run), "data": str(data)}, indent=2) + "\n")
+        os.replace(temporary, out / RUN_FILE)
+    except OSError as error:
+        raise CheckpointError(f"cannot write run '{out}': {error.strerror or error}") from error
+
+
+def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
+    exists = any((out / CHECKPOINTS).glob("step-*"))
+    if exists and not resume and "LOCAL_RANK" not in os.environ:
+        raise CheckpointError(f"'{out}' already holds a run; add --resume to continue it, or choose another --out")
+    if resume and not exists:
+        raise CheckpointError(f"no run to resume at '{out}': it has no {CHECKPOINTS}/step-*")
+    return find_checkpoint(out) if resume else None
+
+
+def _check_same(policy: PolicyConfig, fingerprint: str, checkpoint: Path) -> None:
+    """A resumed run must go on with the same network and the same data."""
+    meta = read_meta(checkpoint)
+    before, now = to_dict(meta.policy), to_dict(policy)
+    for name, value in before.items():
+        if now[name] != value:
+            raise ConfigError(
+                f"policy.{name} is {now[name]}, but the run to resume was started with {value}; "
+                "leave it out, or start a new run with another --out"
+            )
+    recorded = meta.provenance["data"]["fingerprint"]
+    if recorded != fingerprint:
+        raise ConfigError(
+            f"the data set is not the one that the run was started with (fingerprint {fingerprint}, then {recorded}); "
+            "start a new run with another --out"
+        )
+
+
+def _trainer(run: RunConfig, out: Path, meta: CheckpointMeta, callbacks: list[Callback]) -> lightning.Trainer:
+    config = run.train
+    _quiet_lightning()
+    if config.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    # Last, so that it sees the step's averaged weights and the request to stop.
+    callbacks.append(
+        SaveCheckpoints(
+            out / CHECKPOINTS,
+            save_every=config.save_every,
+            val_every=config.val_every,
+            keep_last=config.keep_last,
+        )
+    )
+    loggers: list[Logger] = [JSONLLogger(out / "metrics.jsonl")]
+    if importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
+    else:
+        console.print("no TensorBoard log: type pip install 'foreact\\[view]'")
+    trainer = lightning.Trainer(
+        max_steps=config.steps,
+        max_epochs=-1,
+        accelerator=config.accelerator,
+        devices=int(config.devices) if config.devices.lstrip("-").isdigit() else config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
+        precision=config.precision,
+        accumulate_grad_batches=config.accumulate,
+        val_check_interval=config.val_every * config.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=config.log_every,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=loggers,
+        callbacks=callbacks,
+        plugins=[DirectoryCheckpointIO(meta)],
+        default_root_dir=out,
+    )
+    if config.precision != "32-true" and trainer.strategy.root_device.type == "cpu":
+        raise ConfigError(f"train.precision {config.precision} needs a GPU: on a CPU it is slower than 32-true")
+    return trainer
+
+
+def _quiet_lightning() -> None:
+    """Lightning's remarks about things decided here on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*TensorBoard.*", ".*tensorboardX.*"):
+        warnings.filterwarnings("ignore", message=message, module="lightning.*")
