@@ -1,0 +1,71 @@
+"""`foreact COMMAND`: finds the command, runs it, turns errors into one line and an exit code.
+
+Commands are imported only when they are called, so that `foreact --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+from foreact import __version__
+from foreact.errors import ConfigError, ForeactError, unknown_name
+
+COMMANDS = {
+    "quickstart": "record, train and evaluate: from nothing to a policy that picks the block it is told",
+    "record": "write demonstrations of the scripted expert as a LeRobotDataset v3.0",
+    "train": "train a policy on a data set",
+    "eval": "measure a policy in simulation: success with interval, outcomes, video, map",
+}
+
+_USAGE = f"""\
+usage: foreact COMMAND [OPTIONS]
+
+Imitation learning for robot arms with ACT, Action Chunking with Transformers.
+
+commands:
+{chr(10).join(f"  {name:<12}{text}" for name, text in COMMANDS.items())}
+
+options:
+  --help      this text; `foreact COMMAND --help` for a command's options
+  --version   the version
+  --debug     with a command: show the traceback of an error
+"""
+
+
+def main() -> None:
+    """Entry point of the `foreact` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code: 0 done, 1 an error, 2 a wrong call, 130 interrupted."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(_USAGE, end="")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, *rest = arguments
+    try:
+        if name not in COMMANDS:
+            raise ConfigError(unknown_name("command", name, COMMANDS))
+        return importlib.import_module(f"foreact.cli.{name}").run(rest)
+    except ForeactError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}; this is a bug, --debug shows where"
+    if debug:
+        traceback.print_exc()
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""`foreact train PRESET --data DIR --out RUN`: train a policy on a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from foreact.cli.options import parse
+from foreact.config import PolicyConfig, RunConfig, TrainConfig
+from foreact.errors import ConfigError
+from foreact.presets import PRESETS, preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Train a policy. The preset (so101, r1pro, aloha, compact) comes first and gives every default below."""
+
+    data: Path
+    """Folder of the data set."""
+    out: Path
+    """Folder of the run: checkpoints, logs, configuration."""
+    resume: bool = False
+    """Continue the run in --out from its newest checkpoint."""
+    cache_dir: Path | None = None
+    """Where decoded frames are kept; the user's cache where it is not given."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, train, and return 0, or 130 where Ctrl-C ended the training."""
+    if not arguments or arguments[0].startswith("-"):
+        if "--help" not in arguments and "-h" not in arguments:
+            raise ConfigError(f"no preset: type foreact train PRESET --data DIR --out RUN; choices: {', '.join(PRESETS)}")
+        name, rest = "so101", arguments
+    else:
+        name, *rest = arguments
+    recipe = _recipe(name, rest)
+    default = TrainOptions(data=tyro.MISSING, out=tyro.MISSING, policy=recipe.policy, train=recipe.train)
+    options = parse(TrainOptions, rest, command=f"train {name}", default=default)
+
+    from foreact.train.run import train
+
+    result = train(
+        RunConfig(policy=options.policy, train=options.train),
+        data=options.data,
+        out=options.out,
+        resume=options.resume,
+        cache_dir=options.cache_dir,
+    )
+    if result.interrupted:
+        return 130
+    print(f"trained {result.step} steps: {result.checkpoint}")
+    return 0
+
+
+def _recipe(name: str, arguments: list[str]) -> RunConfig:
+    """The preset, or with --resume what the run was started with, so that nothing has to be typed again."""
+    recipe = preset(name)
+    if "--resume" in arguments and "--out" in arguments[:-1]:
+        from foreact.train.run import read_run
+
+        return read_run(arguments[arguments.index("--out") + 1])
+    return recipe
