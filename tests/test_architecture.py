@@ -23,6 +23,7 @@ FLOORS = {
     "records": 0,
     "errors": 0,
     "console": 0,
+    "intervals": 0,
 }
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 

@@ -81,7 +81,9 @@ def test_colour_becomes_imagenet_standardised_and_depth_only_scaled() -> None:
     )
     image = normalizer.normalize(batch).images["head"]
     assert image.shape == (1, 4, 2, 2)
-    np.testing.assert_allclose(image[0, :3, 0, 0], (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], rtol=1e-5)
+    np.testing.assert_allclose(
+        image[0, :3, 0, 0], (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], rtol=1e-5
+    )
     assert image[0, 3].tolist() == [[0.0, 0.0], [0.5, 1.0]]
 
 
@@ -97,7 +99,9 @@ def test_binary_actions_leave_as_plus_or_minus_one_by_name_or_group() -> None:
     features = Features(action_names=("a", "b", "c"), action_groups=groups)
     for name in ("c", "gripper"):
         config = PolicyConfig(binary_actions=(name,), action_normalization="identity")
-        action = Normalizer(config, features, {}).unnormalize_action(torch.tensor([[0.3, -0.3, 0.01], [0.3, -0.3, 0.0]]))
+        action = Normalizer(config, features, {}).unnormalize_action(
+            torch.tensor([[0.3, -0.3, 0.01], [0.3, -0.3, 0.0]])
+        )
         np.testing.assert_allclose(action, [[0.3, -0.3, 1.0], [0.3, -0.3, -1.0]])
     with pytest.raises(ConfigError, match="binary_actions names 'claw'; the action has: a, b, c, arm, gripper"):
         Normalizer(PolicyConfig(binary_actions=("claw",), action_normalization="identity"), features, {})

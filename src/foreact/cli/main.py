@@ -6,6 +6,7 @@ Commands are imported only when they are called, so that `foreact --help` answer
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 
@@ -59,6 +60,9 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         message = f"{type(error).__name__}: {error}; this is a bug, --debug shows where"
     if debug:

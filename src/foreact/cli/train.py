@@ -33,7 +33,8 @@ def run(arguments: list[str]) -> int:
     """Parse, train, and return 0, or 130 where Ctrl-C ended the training."""
     if not arguments or arguments[0].startswith("-"):
         if "--help" not in arguments and "-h" not in arguments:
-            raise ConfigError(f"no preset: type foreact train PRESET --data DIR --out RUN; choices: {', '.join(PRESETS)}")
+            choices = ", ".join(PRESETS)
+            raise ConfigError(f"no preset: type foreact train PRESET --data DIR --out RUN; choices: {choices}")
         name, rest = "so101", arguments
     else:
         name, *rest = arguments

@@ -1,0 +1,1 @@
+"""Episodes to chunks: readers, writer, split, statistics, frame cache, training samples."""

@@ -1,0 +1,1 @@
+"""The network: normalised tensors in, tensors out."""

@@ -15,21 +15,25 @@ from foreact.model.act import ACT
 
 
 def parameter_groups(model: ACT, config: TrainConfig) -> list[dict[str, object]]:
-    """Return AdamW groups, one for each pair of learning rate and weight decay.
+    """Return AdamW groups, by what a parameter is, never by a rate's value, so that a resumed run finds the same.
 
     - The backbones have a learning rate of their own (seed 000; DETR and ACT do so too).
     - Biases, norms and one-dimensional embeddings are not decayed (il_lib's grouping; the original code decays all).
     - `layer_decay` d multiplies the rate by d^k for a parameter k transformer layers away from the action head.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        base = config.lr_backbone if name.startswith("backbone") else config.lr
-        lr = base * config.layer_decay ** layers_from_output(model, name)
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((lr, decay), []).append(parameter)
-    return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+        if parameter.requires_grad:
+            layers = layers_from_output(model, name) if config.layer_decay < 1 else 0
+            groups.setdefault((name.startswith("backbone"), layers, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": (config.lr_backbone if in_backbone else config.lr) * config.layer_decay**layers,
+            "weight_decay": config.weight_decay if decayed else 0.0,
+        }
+        for (in_backbone, layers, decayed), parameters in groups.items()
+    ]
 
 
 def layers_from_output(model: ACT, name: str) -> int:

@@ -93,7 +93,12 @@ def train(
     statistics = compute_statistics(training_set.episodes)
     provenance = {
         "train": to_dict(run.train),
-        "data": {"path": str(data), "fingerprint": fingerprint, "training": training, "validation": validation},
+        "data": {
+            "path": str(Path(data).resolve()),
+            "fingerprint": fingerprint,
+            "training": training,
+            "validation": validation,
+        },
         "versions": {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()},
     }
     meta = CheckpointMeta(policy=run.policy, features=features, statistics=statistics, step=0, provenance=provenance)
@@ -227,7 +232,7 @@ def _trainer(run: RunConfig, out: Path, meta: CheckpointMeta, callbacks: list[Ca
 
 
 def _quiet_lightning() -> None:
-    """Lightning's remarks about things decided here on purpose."""
+    """Silence Lightning's remarks about things decided here on purpose, and about its own use of torch."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*TensorBoard.*", ".*tensorboardX.*"):
-        warnings.filterwarnings("ignore", message=message, module="lightning.*")
+    for message in (".*does not have many workers.*", ".*LeafSpec.* is deprecated"):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,185 @@
+"""`foreact eval RUN --level L1 --episodes 100`: measure a policy in simulation, beside its controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from foreact.cli.options import parse
+from foreact.cli.task_options import level_of
+from foreact.config import Latent
+from foreact.errors import ConfigError, DataError
+from foreact.sim.task import TaskConfig
+
+if TYPE_CHECKING:
+    from foreact.policy.policy import Policy
+    from foreact.sim.evaluation import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """Measure a policy in simulation: success with its 95 % Wilson interval, outcomes, wrong blocks apart.
+
+    The scripted expert runs on the same seeds. Policies trained blind (no images) or uncued (no coordinates) join
+    the table with --controls blind=RUN uncued=RUN.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run or a checkpoint directory."""
+    level: str = "L1"
+    """Difficulty: L0, L1, L2 or L3; its parts can be changed one by one with --task options."""
+    episodes: int = 50
+    """One seed each."""
+    seed: int = 10000
+    """Seed of the first episode; each further one takes the next."""
+    held_out: float | None = None
+    """Keep targets at least this far [m] from every position in the training data; --task.positions sets the rest."""
+    controls: dict[str, Path] = field(default_factory=dict)
+    """Other runs for the table, as name=RUN."""
+    expert: bool = True
+    """Run the scripted expert on the same seeds."""
+    checkpoint: str = "last"
+    """Of a run: last, best, or a step's number."""
+    n_action_steps: int | None = None
+    """Instead of what was trained with."""
+    temporal_ensemble_coeff: float | None = None
+    """Ensemble with this coefficient instead of what was trained with; needs --n-action-steps 1."""
+    latent: Latent = "zero"
+    """`prior` samples the latent instead of taking its mode."""
+    envs: int | None = None
+    """Parallel environments; one a core where it is not given."""
+    device: str = "cpu"
+    """Where the network runs."""
+    json: Path | None = None
+    """Write everything that was measured here."""
+    video: Path | None = None
+    """Write an MP4 of the first episodes here: both cameras, the cue drawn in."""
+    video_episodes: int = 6
+    """How many episodes the video shows."""
+    map: Path | None = None
+    """Write a PNG of success over the workspace here."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, measure, print and return 0."""
+    level, task = level_of(arguments, "L1")
+    default = EvalOptions(run=tyro.MISSING, level=level, task=task)
+    options = parse(EvalOptions, arguments, command="eval", default=default)
+
+    from foreact.policy.checkpoint import load_policy
+    from foreact.sim.evaluation import Evaluation
+    from foreact.sim.rollout import rollout, rollout_expert
+
+    if options.episodes < 1:
+        raise ConfigError(f"--episodes is {options.episodes}; it must be at least 1")
+    overrides = {"latent": options.latent}
+    if options.n_action_steps is not None:
+        overrides["n_action_steps"] = options.n_action_steps
+    if options.temporal_ensemble_coeff is not None:
+        overrides["temporal_ensemble_coeff"] = options.temporal_ensemble_coeff
+    policy = load_policy(options.run, checkpoint=options.checkpoint, device=options.device, overrides=overrides)
+    task = _task_for(policy, options)
+    seeds = range(options.seed, options.seed + options.episodes)
+    _check_fresh(options.run, options.checkpoint, seeds)
+
+    evaluations = [Evaluation(name="policy", episodes=rollout(policy, task, seeds, n_envs=options.envs))]
+    for name, other in options.controls.items():
+        control = load_policy(other, device=options.device)
+        task_of_control = match_cameras(task, control)
+        episodes = rollout(control, task_of_control, seeds, n_envs=options.envs)
+        evaluations.append(Evaluation(name=name, episodes=episodes))
+    if options.expert:
+        evaluations.append(Evaluation(name="expert", episodes=rollout_expert(task, seeds, n_processes=options.envs)))
+
+    print_table(evaluations, f"{options.run}, {options.level}, seeds {seeds[0]} to {seeds[-1]}")
+    if options.json is not None:
+        settings = {"level": options.level, "task": asdict(task), "seed": options.seed, "run": str(options.run)}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps([e.to_dict(settings) for e in evaluations], indent=2) + "\n")
+    if options.video is not None:
+        from foreact.sim.video import write_video
+
+        write_video(options.video, evaluations[0].episodes[: options.video_episodes], task)
+    if options.map is not None:
+        from foreact.studio.success_map import draw_success_map
+
+        options.map.parent.mkdir(parents=True, exist_ok=True)
+        draw_success_map(evaluations[0], options.map)
+    return 0
+
+
+def match_cameras(task: TaskConfig, policy: Policy) -> TaskConfig:
+    """Return the task with the cameras, sizes and rate that a policy was trained on.
+
+    Raises:
+        ConfigError: If the policy needs a camera that the simulation does not have.
+    """
+    sizes: dict[str, Any] = {}
+    for camera in policy.features.cameras:
+        if camera.name not in ("overhead", "wrist"):
+            raise ConfigError(f"the policy needs camera '{camera.name}'; the simulation has: overhead, wrist")
+        sizes[f"{camera.name}_size"] = camera.recorded_size or (camera.height, camera.width)
+    names = tuple(camera.name for camera in policy.features.cameras)
+    return replace(task, cameras=names, fps=policy.features.fps, **sizes)
+
+
+def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
+    task = match_cameras(options.task, policy)
+    if options.held_out is None:
+        return task
+    from foreact.sim.record import recorded_scenes
+
+    scenes = recorded_scenes(_data_of(options.run, options.checkpoint))
+    targets = tuple((scene["target"][0], scene["target"][1]) for scene in scenes)
+    return replace(task, exclude=targets, exclude_radius=options.held_out)
+
+
+def _data_of(run: Path, checkpoint: str) -> Path:
+    from foreact.policy.checkpoint import find_checkpoint, read_meta
+
+    return Path(read_meta(find_checkpoint(run, checkpoint)).provenance["data"]["path"])
+
+
+def _check_fresh(run: Path, checkpoint: str, seeds: Sequence[int]) -> None:
+    """A seed that was recorded gives the very scene that the policy was trained on."""
+    from foreact.sim.record import recorded_scenes
+
+    try:
+        scenes = recorded_scenes(_data_of(run, checkpoint))
+    except (DataError, KeyError):  # not recorded in simulation, or the data are elsewhere: nothing to compare with
+        return
+    seen = sorted({scene["seed"] for scene in scenes} & set(seeds))
+    if seen:
+        raise ConfigError(
+            f"seeds {seen[0]} to {seen[-1]} were recorded in the training data, so the policy has seen these scenes; "
+            "choose another --seed"
+        )
+
+
+def print_table(evaluations: Sequence[Evaluation], title: str) -> None:
+    """Print outcomes a row, policies a column."""
+    from rich.table import Table
+
+    from foreact.console import out
+    from foreact.sim.outcome import OUTCOMES
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("outcome")
+    for evaluation in evaluations:
+        table.add_column(evaluation.name, justify="right")
+    for name in OUTCOMES:
+        table.add_row(name, *(str(evaluation.outcomes[name]) for evaluation in evaluations))
+    table.add_section()
+    table.add_row("success", *(evaluation.rate_text() for evaluation in evaluations))
+    table.add_row("wrong block", *(str(evaluation.confusions) for evaluation in evaluations))
+    errors = (evaluation.closing_error_mm for evaluation in evaluations)
+    table.add_row("median closing error [mm]", *("-" if error is None else f"{error:.1f}" for error in errors))
+    table.add_row("mean steps of a success", *(f"{evaluation.mean_steps:.1f}" for evaluation in evaluations))
+    table.add_row("mean seconds of a success", *(f"{evaluation.mean_seconds:.1f}" for evaluation in evaluations))
+    out.print(table)

@@ -1,0 +1,101 @@
+"""Files that are complete or absent: written under a temporary name beside their place, then renamed."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from foreact.errors import DataError
+
+PARTIAL = ".partial"
+"""End of every temporary name; no reader looks at such files."""
+_WHOLE = 16 * 2**20
+_ENDS = 2**20
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; what was written there becomes `path` when the block ends without an error.
+
+    Raises:
+        DataError: If the file cannot be written, for example because the disk is full.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(cannot_write(path, error)) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with LeRobot's indentation; raises like `write_atomically`."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=4) + "\n")
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file, or copy it where the target is on another file system; raises like `write_atomically`."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise DataError(cannot_write(target, error)) from error
+        with write_atomically(target) as temporary:
+            shutil.copyfile(source, temporary)
+        source.unlink()
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """Return a message for a failed write; a full disk is named as such, with what is free."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full while writing '{path}' ({size_text(free_bytes(path))} free); "
+            "free some space or choose another disk"
+        )
+    return f"cannot write '{path}': {error.strerror or error}"
+
+
+def free_bytes(path: Path) -> int:
+    """Return what an ordinary user may still write on the path's disk; the path need not exist yet."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def size_text(n_bytes: int) -> str:
+    """Return a size for people: `3.2 GB`, `14 MB`."""
+    if n_bytes >= 10**9:
+        return f"{n_bytes / 10**9:.1f} GB"
+    return f"{n_bytes / 10**6:.0f} MB" if n_bytes >= 10**7 else f"{n_bytes / 10**3:.0f} kB"
+
+
+def content_hash(paths: Iterable[Path], root: Path) -> str:
+    """Return 16 hexadecimal digits that change with the content of files below `root`, whatever their dates.
+
+    Files over 16 MiB count by size and their first and last MiB: the tables of an MP4 or parquet file stand at its
+    end and change with nearly every change of the content, so that terabytes need not be read.
+    """
+    digest = blake2b(digest_size=8)
+    for path in sorted(paths):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(root).as_posix()} {size}\n".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(_ENDS))
+                file.seek(-_ENDS, os.SEEK_END)
+                digest.update(file.read(_ENDS))
+    return digest.hexdigest()

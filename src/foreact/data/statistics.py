@@ -1,0 +1,79 @@
+"""Exact statistics of vectors over episodes, and the check that every number is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from foreact import keys
+from foreact.errors import DataError
+from foreact.records import Episode, Statistics, VectorStatistics
+
+
+def compute_statistics(episodes: Sequence[Episode]) -> Statistics:
+    """Return exact statistics over all frames of some episodes, in float64: hand in the training split only.
+
+    Unlike the statistics stored in a LeRobotDataset, the quantiles are those of all frames together (linear between
+    neighbours) and the held-out episodes do not count.
+
+    Raises:
+        DataError: If there are no episodes.
+    """
+    if not episodes:
+        raise DataError("there are no episodes to compute statistics of")
+    return {
+        key: _over_frames([vectors(episode)[key] for episode in episodes])
+        for key in (keys.STATE, keys.ENVIRONMENT_STATE, keys.ACTION)
+        if key in vectors(episodes[0])
+    }
+
+
+def vectors(episode: Episode) -> dict[str, np.ndarray]:
+    """Return the vectors that an episode has, by key, each (L, D)."""
+    of = {
+        keys.STATE: episode.state,
+        keys.ENVIRONMENT_STATE: episode.environment_state,
+        keys.ACTION: episode.action,
+    }
+    return {key: value for key, value in of.items() if value is not None}
+
+
+def _over_frames(parts: list[np.ndarray]) -> VectorStatistics:
+    values = np.concatenate(parts)
+    # A dimension at a time, so that the float64 copy stays small.
+    columns = [values[:, dim].astype(np.float64) for dim in range(values.shape[1])]
+    quantiles = np.array([np.quantile(column, (0.01, 0.99)) for column in columns])
+    # The mean of equal numbers may differ from them in the last bit; a constant dimension has std 0.
+    std = [0.0 if column.min() == column.max() else column.std() for column in columns]
+    return VectorStatistics(
+        mean=np.array([column.mean() for column in columns]),
+        std=np.array(std),
+        min=np.array([column.min() for column in columns]),
+        max=np.array([column.max() for column in columns]),
+        q01=quantiles[:, 0],
+        q99=quantiles[:, 1],
+        count=len(values),
+    )
+
+
+def check_episode(episode: Episode) -> None:
+    """Refuse an episode with a number that is not finite.
+
+    Raises:
+        DataError: Naming episode, key, frame and dimension of the first such number.
+    """
+    for key, values in vectors(episode).items():
+        check_finite(values, key, f"episode {episode.index}")
+
+
+def check_finite(values: np.ndarray, key: str, whose: str) -> None:
+    """Refuse vectors (L, D) with a number that is not finite; raises like `check_episode`."""
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        frame, dim = wrong[0]
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise DataError(
+            f"{whose}: '{key}' is {values[frame, dim]} at frame {frame}, dimension {dim}{more}; "
+            "leave the episode out or record it again"
+        )

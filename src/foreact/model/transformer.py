@@ -1,0 +1,181 @@
+"""Transformer encoder and decoder in the manner of DETR, on PyTorch's fused attention.
+
+Positions are added to queries and keys in every layer and never to values. `pre_norm` moves the layer norms from
+after each residual sum (the paper's choice) to before each branch, and then the encoder ends with a norm too; the
+decoder always does. Weights start as in DETR and ACT: Xavier uniform, biases zero in the attention.
+
+Sources: Vaswani et al. 2017 (arXiv:1706.03762); Carion et al. 2020 (arXiv:2005.12872), appendix A.3.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foreact.config import PolicyConfig
+
+
+class Attention(nn.Module):
+    """Multi-head attention with the parameters of `nn.MultiheadAttention`, whose weights it can take."""
+
+    def __init__(self, dim: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))  # queries, keys, values
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            query: (B, Lq, D), positions included.
+            key: (B, Lk, D), positions included; the same object as `query` in self-attention.
+            value: (B, Lk, D).
+            key_is_pad: (B, Lk) bool, True where a key must not be seen; None sees all.
+
+        Returns:
+            (B, Lq, D).
+        """
+        dim = query.shape[-1]
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if query is key:  # one product for both
+            q, k = F.linear(query, weight[: 2 * dim], bias[: 2 * dim]).chunk(2, dim=-1)
+        else:
+            q = F.linear(query, weight[:dim], bias[:dim])
+            k = F.linear(key, weight[dim : 2 * dim], bias[dim : 2 * dim])
+        v = F.linear(value, weight[2 * dim :], bias[2 * dim :])
+        mask = None if key_is_pad is None else ~key_is_pad[:, None, None, :]
+        heads = F.scaled_dot_product_attention(
+            self._split(q), self._split(k), self._split(v), mask, self.dropout if self.training else 0.0
+        )
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, L, D / heads)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between them, (..., D) to (..., D)."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(config.dim_model, config.dim_feedforward)
+        self.linear2 = nn.Linear(config.dim_feedforward, config.dim_model)
+        self.activation = nn.ReLU(inplace=True) if config.feedforward_activation == "relu" else nn.GELU()
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to every token alone."""
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.pre_norm
+        self.self_attention = Attention(config.dim_model, config.n_heads, config.dropout)
+        self.feed_forward = FeedForward(config)
+        self.norm1 = nn.LayerNorm(config.dim_model)
+        self.norm2 = nn.LayerNorm(config.dim_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
+        """Return (B, L, D) for tokens (B, L, D) with positions (L, D) and an optional mask (B, L)."""
+        if self.pre_norm:
+            x = x + self._attend(self.norm1(x), position, key_is_pad)
+            return x + self.dropout(self.feed_forward(self.norm2(x)))
+        x = self.norm1(x + self._attend(x, position, key_is_pad))
+        return self.norm2(x + self.dropout(self.feed_forward(x)))
+
+    def _attend(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None) -> Tensor:
+        query = x + position
+        return self.dropout(self.self_attention(query, query, x, key_is_pad))
+
+
+class Encoder(nn.Module):
+    """Encoder layers; with `pre_norm` a last norm follows."""
+
+    def __init__(self, config: PolicyConfig, n_layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([EncoderLayer(config) for _ in range(n_layers)])
+        self.norm = nn.LayerNorm(config.dim_model) if config.pre_norm else nn.Identity()
+        _xavier(self)
+
+    def forward(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
+        """Return (B, L, D) for tokens (B, L, D) with positions (L, D); `key_is_pad` (B, L) hides tokens."""
+        for layer in self.layers:
+            x = layer(x, position, key_is_pad)
+        return self.norm(x)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention among the queries, cross-attention to the memory, feed-forward."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.pre_norm
+        self.self_attention = Attention(config.dim_model, config.n_heads, config.dropout)
+        self.cross_attention = Attention(config.dim_model, config.n_heads, config.dropout)
+        self.feed_forward = FeedForward(config)
+        self.norm1 = nn.LayerNorm(config.dim_model)
+        self.norm2 = nn.LayerNorm(config.dim_model)
+        self.norm3 = nn.LayerNorm(config.dim_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, query_position: Tensor, memory: Tensor, memory_key: Tensor) -> Tensor:
+        """Return (B, T, D) for contents (B, T, D).
+
+        Args:
+            x: (B, T, D).
+            query_position: (T, D).
+            memory: The encoder's output (B, L, D).
+            memory_key: The same with its positions added.
+        """
+        if self.pre_norm:
+            x = x + self._attend_self(self.norm1(x), query_position)
+            x = x + self._attend_memory(self.norm2(x), query_position, memory, memory_key)
+            return x + self.dropout(self.feed_forward(self.norm3(x)))
+        x = self.norm1(x + self._attend_self(x, query_position))
+        x = self.norm2(x + self._attend_memory(x, query_position, memory, memory_key))
+        return self.norm3(x + self.dropout(self.feed_forward(x)))
+
+    def _attend_self(self, x: Tensor, query_position: Tensor) -> Tensor:
+        query = x + query_position
+        return self.dropout(self.self_attention(query, query, x))
+
+    def _attend_memory(self, x: Tensor, query_position: Tensor, memory: Tensor, memory_key: Tensor) -> Tensor:
+        return self.dropout(self.cross_attention(x + query_position, memory_key, memory))
+
+
+class Decoder(nn.Module):
+    """Decoder layers on empty contents, and a norm; the result is the last layer's.
+
+    The first public code of ACT took the first layer's output by mistake, which left the others untrained;
+    LeRobot therefore configures one layer (ACT.md 8.4).
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([DecoderLayer(config) for _ in range(config.n_decoder_layers)])
+        self.norm = nn.LayerNorm(config.dim_model)
+        _xavier(self)
+
+    def forward(self, query_position: Tensor, memory: Tensor, memory_position: Tensor) -> Tensor:
+        """Return (B, T, D) for queries (T, D), a memory (B, L, D) and its positions (L, D)."""
+        x = memory.new_zeros(memory.shape[0], *query_position.shape)
+        memory_key = memory + memory_position
+        for layer in self.layers:
+            x = layer(x, query_position, memory, memory_key)
+        return self.norm(x)
+
+
+def _xavier(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)

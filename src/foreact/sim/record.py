@@ -1,0 +1,275 @@
+"""Demonstrations of the scripted expert, recorded in several processes as a LeRobotDataset v3.0.
+
+Episodes are tried seed by seed from `seed` on and added in that order, so the data set depends on the settings
+alone, not on the number of processes nor on interruptions. Beside LeRobot's files stand
+
+    meta/recording.json    the settings
+    meta/recording.jsonl   one line a seed that was tried: outcome, true positions, episode index or null
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from foreact import keys
+from foreact.console import console
+from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
+from foreact.errors import DataError, SimulationError
+from foreact.records import Camera, Features
+from foreact.sim.task import TaskConfig
+
+ROBOT_TYPE = "so101_follower"
+TASK_TEXT = "Pick the block at the given position and place it in the bowl."
+SETTINGS = "meta/recording.json"
+TRIED = "meta/recording.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordConfig:
+    """What is recorded."""
+
+    task: TaskConfig
+    episodes: int
+    """Successful episodes to record."""
+    seed: int = 0
+    """Seed of the first try; each further try takes the next."""
+    action_noise: float = 0.02
+    """Standard deviation [rad] of noise on the executed joint targets; the clean action is recorded, so the data
+    show how to get back on course (DART, Laskey et al. 2017). The gripper gets none."""
+    noisy_share: float = 0.6
+    """Share of the episodes with action noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordResult:
+    """What a recording leaves behind."""
+
+    root: Path
+    recorded: int
+    """Episodes in the data set."""
+    failed: int
+    """Tries in which the expert failed; left out."""
+    finished: bool
+    """False where Ctrl-C ended it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Try:
+    """One seed's episode: staged where the expert succeeded."""
+
+    seed: int
+    outcome: str
+    target: tuple[float, float]
+    confusers: tuple[tuple[float, float], ...]
+    staged: StagedEpisode | None
+
+
+def record(config: RecordConfig, out: str | Path, *, workers: int | None = None) -> RecordResult:
+    """Record demonstrations, or continue a recording with the same settings.
+
+    Args:
+        config: What to record.
+        out: The data set's folder.
+        workers: Simulating processes; None for one a core.
+
+    Raises:
+        DataError: If the folder holds something else, other settings, or cannot be written.
+        SimulationError: If rendering is not possible, or the expert hardly ever succeeds.
+    """
+    root = Path(out)
+    _prepare(root, config)
+    tried = _read_tried(root)
+    writer = DatasetWriter(root, features=_features(config.task), robot_type=ROBOT_TYPE, resume=True)
+    logged = sum(line["episode_index"] is not None for line in tried)
+    failed = len(tried) - logged
+    finished = True
+    try:
+        with _bar(config.episodes, logged, failed) as progress, (root / TRIED).open("a") as log:
+            for attempt in _tries(config, writer.staging, first=config.seed + len(tried), workers=workers):
+                index = None
+                if attempt.staged is not None:
+                    # A run killed between adding and logging has one episode more than lines.
+                    index = writer.add(attempt.staged) if logged == writer.n_episodes else logged
+                    logged += 1
+                else:
+                    failed += 1
+                log.write(json.dumps({**_line(attempt), "episode_index": index}) + "\n")
+                log.flush()
+                progress.update(progress.task_ids[0], completed=logged, failed=failed)
+                if logged >= config.episodes:
+                    break
+                if failed > 50 and failed > 4 * logged:
+                    raise SimulationError(f"the expert failed in {failed} of {failed + logged} episodes; ease the task")
+    except KeyboardInterrupt:
+        finished = False
+    if finished:
+        writer.finish()
+    else:
+        console.print(f"stopped with {logged} of {config.episodes} episodes; the same command continues")
+    return RecordResult(root=root, recorded=logged, failed=failed, finished=finished)
+
+
+def _tries(config: RecordConfig, staging: Path, *, first: int, workers: int | None) -> Iterator[_Try]:
+    """Yield tries in the order of their seeds, a few ahead in other processes."""
+    workers = workers or os.cpu_count() or 1
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pending: deque[Future[_Try]] = deque()
+    seed = first
+    try:
+        while True:
+            while len(pending) < 3 * workers:
+                pending.append(pool.submit(_try, config, seed, staging))
+                seed += 1
+            yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise SimulationError("a simulating process was killed, perhaps for memory; try fewer --workers") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent decides what it means."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_ENV: Any = None
+"""The environment of this worker process, kept between episodes: making one costs a second."""
+
+
+def _try(config: RecordConfig, seed: int, staging: Path) -> _Try:
+    """Run one episode in a worker process."""
+    global _ENV
+    from foreact.sim.env import PickPlaceEnv
+    from foreact.sim.expert import Expert
+
+    if _ENV is None:
+        _ENV = PickPlaceEnv(config.task)
+    env = _ENV
+    observation, info = env.reset(seed=seed)
+    expert = Expert(env)
+    expert.reset()
+    noise = np.random.default_rng([seed, 1])
+    sigma = config.action_noise if noise.random() < config.noisy_share else 0.0
+    steps: dict[str, list[np.ndarray]] = {key: [] for key in (*observation, keys.ACTION)}
+    scene = info
+    ended = False
+    while not ended:
+        action = expert.act()
+        for key, value in observation.items():
+            steps[key].append(value)
+        steps[keys.ACTION].append(action)
+        executed = action.copy()
+        executed[:5] += noise.normal(0, sigma, 5) if sigma else 0
+        executed = np.clip(executed, env.action_space.low, env.action_space.high).astype(np.float32)
+        observation, _, terminated, truncated, info = env.step(executed)
+        ended = terminated or truncated
+    staged = None
+    if info["outcome"] == "success":
+        images = {key: frames for key, frames in steps.items() if keys.camera_of(key)}
+        staged = stage_episode(
+            staging,
+            task=TASK_TEXT,
+            vectors={key: np.stack(values) for key, values in steps.items() if key not in images},
+            frames={str(keys.camera_of(key)): frames for key, frames in images.items()},
+            fps=config.task.fps,
+        )
+    return _Try(
+        seed=seed,
+        outcome=str(info["outcome"]),
+        target=scene["target"],
+        confusers=scene["confusers"],
+        staged=staged,
+    )
+
+
+def _features(task: TaskConfig) -> Features:
+    from foreact.sim.scene import ACTION_NAMES
+
+    return Features(
+        action_names=ACTION_NAMES,
+        state_names=ACTION_NAMES,
+        environment_names=("target_x", "target_y"),
+        cameras=tuple(Camera(name=name, height=task.size(name)[0], width=task.size(name)[1]) for name in task.cameras),
+        fps=task.fps,
+    )
+
+
+def _prepare(root: Path, config: RecordConfig) -> None:
+    """Write the settings, or compare with those of the recording that is continued."""
+    settings = json.loads(json.dumps(asdict(config)))
+    path = root / SETTINGS
+    if path.exists():
+        before = json.loads(path.read_text())
+        for name, value in {**settings, **settings["task"]}.items():
+            old = {**before, **before["task"]}.get(name)
+            if name not in ("task", "episodes") and old != value:
+                raise DataError(f"'{root}' was recorded with {name} {old}, not {value}; choose another folder")
+        return
+    if root.exists() and any(root.iterdir()):
+        raise DataError(f"'{root}' is not empty and not a recording; choose another folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings, indent=2) + "\n")
+    except OSError as error:
+        raise DataError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def _read_tried(root: Path) -> list[dict[str, Any]]:
+    path = root / TRIED
+    if not path.exists():
+        return []
+    # A killed run may leave half a line; its seed is tried again.
+    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    path.write_text("".join(whole))
+    return [json.loads(line) for line in whole]
+
+
+def recorded_scenes(root: str | Path) -> list[dict[str, Any]]:
+    """Return one entry a recorded episode: `seed`, `target` (x, y) [m], `confusers`, `episode_index`.
+
+    Raises:
+        DataError: If the data set was not written by `foreact record`.
+    """
+    path = Path(root) / TRIED
+    if not path.exists():
+        raise DataError(f"'{root}' has no {TRIED}: where its episodes began is only known of foreact's recordings")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in lines if line["episode_index"] is not None]
+
+
+def _line(attempt: _Try) -> dict[str, Any]:
+    return {
+        "seed": attempt.seed,
+        "outcome": attempt.outcome,
+        "target": list(attempt.target),
+        "confusers": [list(position) for position in attempt.confusers],
+    }
+
+
+def _bar(total: int, done: int, failed: int) -> Progress:
+    progress = Progress(
+        TextColumn("recording"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes, {task.fields[failed]} failed and left out"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    progress.add_task("", total=total, completed=done, failed=failed)
+    return progress

@@ -1,0 +1,102 @@
+"""Pictures of a scene, of any size, from one OpenGL context; and where a point of the world lies in them."""
+
+import math
+
+import numpy as np
+
+from foreact.sim.backend import mujoco, require_gl
+
+# Every feature that costs time in software rendering and tells a policy nothing.
+_OFF = (
+    mujoco.mjtRndFlag.mjRND_SHADOW,
+    mujoco.mjtRndFlag.mjRND_REFLECTION,
+    mujoco.mjtRndFlag.mjRND_SKYBOX,
+    mujoco.mjtRndFlag.mjRND_HAZE,
+)
+
+
+class SceneRenderer:
+    """Renders a model's cameras off screen.
+
+    MuJoCo's own `Renderer` fixes one size, and frees its textures in whatever context is current when it is
+    collected: a second renderer made meanwhile shows wrong pictures and says nothing. Here one context serves all
+    sizes, is made current before each use, and is freed by `close()`, itself being current.
+    """
+
+    def __init__(self, model: mujoco.MjModel, *, height: int, width: int) -> None:
+        """Make a context.
+
+        Args:
+            model: The scene; its off-screen buffer is set to the size given.
+            height: Largest height [pixels] that will be asked for.
+            width: Largest width [pixels] that will be asked for.
+
+        Raises:
+            SimulationError: If this machine lacks the library for headless rendering.
+        """
+        require_gl()
+        model.vis.global_.offheight, model.vis.global_.offwidth = height, width
+        self._model = model
+        self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        self._option = mujoco.MjvOption()
+        self._gl = mujoco.GLContext(width, height)
+        self._gl.make_current()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+
+    def render(self, data: mujoco.MjData, camera: str, size: tuple[int, int]) -> np.ndarray:
+        """Return a camera's picture, uint8 (H, W, 3).
+
+        Args:
+            data: Where everything is.
+            camera: Name of a camera of the model.
+            size: Height and width [pixels], at most those of the context.
+        """
+        view = mujoco.MjvCamera()
+        view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        view.fixedcamid = self._model.camera(camera).id
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(self._model, data, self._option, None, view, everything, self._scene)
+        for flag in _OFF:
+            self._scene.flags[flag] = 0
+        height, width = size
+        picture = np.empty((height, width, 3), dtype=np.uint8)
+        area = mujoco.MjrRect(0, 0, width, height)
+        self._gl.make_current()
+        mujoco.mjr_render(area, self._scene, self._context)
+        mujoco.mjr_readPixels(picture, None, area, self._context)
+        return np.ascontiguousarray(picture[::-1])  # OpenGL counts rows from the bottom
+
+    def close(self) -> None:
+        """Free the context; more than once is fine."""
+        if self._gl is not None:
+            self._gl.make_current()
+            self._context.free()
+            self._gl.free()
+            self._gl = None
+
+
+def project(
+    model: mujoco.MjModel, data: mujoco.MjData, camera: str, point: np.ndarray, size: tuple[int, int]
+) -> tuple[float, float] | None:
+    """Return the pixel (column, row) where a camera sees a point, from its present pose and its field of view.
+
+    Pixel (0, 0) covers [0, 1) x [0, 1) at the top left. The pixel may lie outside the picture.
+
+    Args:
+        model: The scene.
+        data: Where everything is.
+        camera: Name of a camera of the model.
+        point: In the world (3,) [m].
+        size: Height and width [pixels] of the picture.
+
+    Returns:
+        Column and row, or None if the point is behind the camera.
+    """
+    index = model.camera(camera).id
+    x, y, z = data.cam_xmat[index].reshape(3, 3).T @ (np.asarray(point) - data.cam_xpos[index])
+    if z >= 0:  # a camera looks along its -z
+        return None
+    height, width = size
+    focal = height / 2 / math.tan(math.radians(model.cam_fovy[index]) / 2)
+    return width / 2 - focal * x / z, height / 2 + focal * y / z
