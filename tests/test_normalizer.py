@@ -47,8 +47,9 @@ def test_the_inverse_gives_the_robots_units_back_also_for_a_constant_dimension(r
 def test_mean_std_and_min_max_by_hand() -> None:
     for method, expected in (("mean_std", (VALUES - VALUES.mean(0)) / [*VALUES.std(0)[:2], 1.0]),):
         normalizer = Normalizer(PolicyConfig(state_normalization=method), FEATURES, STATISTICS)  # type: ignore[arg-type]
-        batch = normalizer.normalize(Batch(state=torch.from_numpy(VALUES).float()))
-        np.testing.assert_allclose(batch.state, expected, atol=1e-5)
+        scaled = normalizer.normalize(Batch(state=torch.from_numpy(VALUES).float())).state
+        assert scaled is not None
+        np.testing.assert_allclose(scaled, expected, atol=1e-5)
     normalizer = Normalizer(PolicyConfig(state_normalization="min_max"), FEATURES, STATISTICS)
     state = normalizer.normalize(Batch(state=torch.from_numpy(VALUES).float())).state
     assert state is not None

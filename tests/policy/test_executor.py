@@ -8,7 +8,7 @@ from foreact.policy.executor import ChunkQueue, TemporalEnsemble, make_executor
 
 def offline(chunks: np.ndarray, tick: int, coeff: float) -> np.ndarray:
     """Algorithm 2 of the paper, from all chunks at once: w_i = exp(-m i), i = 0 for the oldest prediction."""
-    n_ticks, chunk_size, _ = chunks.shape
+    _, chunk_size, _ = chunks.shape
     first = max(0, tick - chunk_size + 1)
     predictions = np.array([chunks[made][tick - made] for made in range(first, tick + 1)])
     weights = np.exp(-coeff * np.arange(len(predictions)))

@@ -243,12 +243,16 @@ def test_two_gloo_processes_train_together(dataset: Path, cache_dir: Path, tmp_p
         torch.testing.assert_close(tensor, second[name], atol=2e-3, rtol=0.05)
 
 
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 def test_a_full_disk_stops_with_one_message_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     """/dev/full answers every write with "no space left on device"."""
     from foreact.policy.checkpoint import write_directory
 
     target = tmp_path / "step-000001"
-    write_directory(target, lambda directory: (directory / "a.json").write_text("{}") and None)
+    write_directory(target, lambda directory: _write(directory / "a.json", "{}"))
 
     def full(directory: Path) -> None:
         (directory / "a.json").symlink_to("/dev/full")

@@ -74,11 +74,11 @@ def run(arguments: list[str]) -> int:
 
     from foreact.policy.checkpoint import load_policy
     from foreact.sim.evaluation import Evaluation
-    from foreact.sim.rollout import rollout, rollout_expert
+    from foreact.sim.rollout import rollout, rollout_expert, task_for_policy
 
     if options.episodes < 1:
         raise ConfigError(f"--episodes is {options.episodes}; it must be at least 1")
-    overrides = {"latent": options.latent}
+    overrides: dict[str, Any] = {"latent": options.latent}
     if options.n_action_steps is not None:
         overrides["n_action_steps"] = options.n_action_steps
     if options.temporal_ensemble_coeff is not None:
@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> int:
     evaluations = [Evaluation(name="policy", episodes=rollout(policy, task, seeds, n_envs=options.envs))]
     for name, other in options.controls.items():
         control = load_policy(other, device=options.device)
-        task_of_control = match_cameras(task, control)
+        task_of_control = task_for_policy(task, control)
         episodes = rollout(control, task_of_control, seeds, n_envs=options.envs)
         evaluations.append(Evaluation(name=name, episodes=episodes))
     if options.expert:
@@ -114,23 +114,10 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def match_cameras(task: TaskConfig, policy: Policy) -> TaskConfig:
-    """Return the task with the cameras, sizes and rate that a policy was trained on.
-
-    Raises:
-        ConfigError: If the policy needs a camera that the simulation does not have.
-    """
-    sizes: dict[str, Any] = {}
-    for camera in policy.features.cameras:
-        if camera.name not in ("overhead", "wrist"):
-            raise ConfigError(f"the policy needs camera '{camera.name}'; the simulation has: overhead, wrist")
-        sizes[f"{camera.name}_size"] = camera.recorded_size or (camera.height, camera.width)
-    names = tuple(camera.name for camera in policy.features.cameras)
-    return replace(task, cameras=names, fps=policy.features.fps, **sizes)
-
-
 def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
-    task = match_cameras(options.task, policy)
+    from foreact.sim.rollout import task_for_policy
+
+    task = task_for_policy(options.task, policy)
     if options.held_out is None:
         return task
     from foreact.sim.record import recorded_scenes

@@ -39,8 +39,6 @@ from foreact.data.source import EpisodeSource
 from foreact.errors import DataError
 
 CACHE_VARIABLE = "FOREACT_CACHE"
-_BATCH = 64
-"""Frames resized and written at once."""
 _RESERVE = 64 * 2**20
 """Bytes left free on the disk."""
 
@@ -186,27 +184,28 @@ class _Filling:
             bar = progress.add_task(what, total=n_frames)
             for index in episodes:
                 file.seek(self._first[index] * self._row_bytes)
-                for batch in self._batches(index):
-                    _write_all(file.fileno(), batch)
-                    progress.advance(bar, len(batch))
+                for frame in self._resized(index):
+                    _write_all(file.fileno(), frame)
+                    progress.advance(bar)
                 os.fsync(file.fileno())  # complete on disk before it is called so
                 done.seek(self._position[index])
                 done.write(b"\x01")
 
-    def _batches(self, index: int) -> Iterator[np.ndarray]:
-        """Resized frames of an episode, some at a time."""
-        size = self._frames.shape[1:3]
+    def _resized(self, index: int) -> Iterator[np.ndarray]:
+        """The kept frames of an episode, one at a time: each stays in the processor's cache until it is written."""
+        size = (self._frames.shape[1], self._frames.shape[2])
         read = self._source.depth if self._depth else self._source.frames
         # Every frame is read, so that the source sees the end of the episode and checks its length.
-        kept = (frame for number, frame in enumerate(read(index, self._camera)) if number % self._factor == 0)
-        while chunk := list(itertools.islice(kept, _BATCH)):
-            frames = torch.from_numpy(np.stack(chunk))
+        for number, frame in enumerate(read(index, self._camera)):
+            if number % self._factor:
+                continue
+            picture = torch.from_numpy(frame)
             if self._depth:
-                metres = resize_frames(frames[:, None], (size[0], size[1]))[:, 0].numpy()
+                metres = resize_frames(picture[None, None], size)[0, 0].numpy()
                 yield np.clip(np.rint(metres * 1000), 0, 65535).astype(np.uint16)
             else:
-                resized = resize_frames(frames.permute(0, 3, 1, 2), (size[0], size[1]))
-                yield np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
+                resized = resize_frames(picture.permute(2, 0, 1)[None], size)
+                yield np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
     def _too_small(self, needed: int, free: int) -> str:
         return (

@@ -27,9 +27,9 @@ from foreact.sim.scene import (
 )
 from foreact.sim.task import CAMERAS, TaskConfig, level
 
-REST_ARM = (0.0, -0.8, 0.6, 1.45, 0.05)
+REST_ARM = (0.0, -1.3, 1.0, 1.2, 0.05)
 """Joint angles [rad] around which the arm starts, clear of the overhead camera's view of the table."""
-OPEN_ANGLE = 0.55
+OPEN_ANGLE = 0.5
 """Angle [rad] of the gripper at the start: wide enough for a block, too narrow to strike the confuser."""
 RELEASE_ANGLE = HOLD_ANGLE + 0.08
 """Angle [rad] of the gripper above which it has let go of a block."""
@@ -213,6 +213,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             yaw = self.layout.yaws[index] if used else 0.0
             pose = (x, y, BLOCK_SIZE / 2, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
             self.data.joint(block_name(index)).qpos[:] = pose
+            self.model.geom(block_name(index)).rgba[3] = float(used)
 
     def _facts(self) -> Facts:
         blocks = self.block_positions()

@@ -86,7 +86,7 @@ class Kinematics:
             pose = self.forward(arm)
             matrix = self._data.site_xmat[self._site].reshape(3, 3)
             lean = np.cross(-matrix[:, 2], (0.0, 0.0, -1.0))  # turns the jaws to straight down
-            turn = _wrap(yaw - pose.yaw)
+            turn = wrap(yaw - pose.yaw)
             error = np.concatenate([position - pose.position, _DOWN_WEIGHT * lean[:2], [_YAW_WEIGHT * turn]])
             jacobian = self._jacobian()
             jacobian[3:5] *= _DOWN_WEIGHT
@@ -96,7 +96,7 @@ class Kinematics:
             if np.abs(step).max() < 1e-6:
                 break
         pose = self.forward(arm)
-        missed, turned = float(np.linalg.norm(position - pose.position)), abs(_wrap(yaw - pose.yaw))
+        missed, turned = float(np.linalg.norm(position - pose.position)), abs(wrap(yaw - pose.yaw))
         if missed > _TOLERANCE or turned > _YAW_TOLERANCE:
             x, y, z = position
             raise SimulationError(
@@ -131,6 +131,6 @@ def _bounded_step(jacobian: np.ndarray, error: np.ndarray, lower: np.ndarray, up
     return step
 
 
-def _wrap(angle: float) -> float:
+def wrap(angle: float) -> float:
     """Bring an angle into [-pi, pi)."""
     return (angle + math.pi) % (2 * math.pi) - math.pi

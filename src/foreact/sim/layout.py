@@ -8,22 +8,22 @@ import numpy as np
 from foreact.errors import SimulationError
 from foreact.sim.task import TaskConfig
 
-WORKSPACE = ((0.155, -0.09), (0.245, 0.16))
+WORKSPACE = ((0.155, -0.07), (0.245, 0.16))
 """Lower and upper corner (x, y) [m] of where blocks stand: where the scripted expert handles every yaw."""
-CLUSTERS = ((0.18, -0.05), (0.22, 0.12))
+CLUSTERS = ((0.18, -0.03), (0.22, 0.12))
 """Centres [m] of the two clusters of clustered tasks."""
 CLUSTER_RADIUS = 0.02
 """Radius [m] of a cluster, filled uniformly."""
-FIXED_BOWL = (0.15, -0.185)
+FIXED_BOWL = (0.135, -0.172)
 """Where the bowl stands [m] unless a task has it vary."""
-BOWL_AREA = ((0.12, -0.185), (0.23, 0.12))
+BOWL_AREA = ((0.12, -0.172), (0.23, 0.12))
 """Lower and upper corner (x, y) [m] of where a random bowl stands."""
 BOWL_REACH = (0.13, 0.23)
 """Nearest and farthest distance [m] of a random bowl's centre from the arm's vertical axis."""
 PAN_AXIS = (0.0388, 0.0)
 """Where the arm's first, vertical axis meets the table [m]."""
 
-_BOWL_CLEARANCE = 0.095
+_BOWL_CLEARANCE = 0.10
 _CONFUSER_CLEARANCE = 0.05
 _TRIES = 2000
 

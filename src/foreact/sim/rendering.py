@@ -1,6 +1,8 @@
 """Pictures of a scene, of any size, from one OpenGL context; and where a point of the world lies in them."""
 
+import atexit
 import math
+import weakref
 
 import numpy as np
 
@@ -39,7 +41,8 @@ class SceneRenderer:
         self._model = model
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._option = mujoco.MjvOption()
-        self._gl = mujoco.GLContext(width, height)
+        self._gl: mujoco.GLContext | None = mujoco.GLContext(width, height)
+        _close_at_exit(self)
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
@@ -74,6 +77,25 @@ class SceneRenderer:
             self._context.free()
             self._gl.free()
             self._gl = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_context"):
+            self.close()
+
+
+_open: weakref.WeakSet[SceneRenderer] = weakref.WeakSet()
+
+
+def _close_at_exit(renderer: SceneRenderer) -> None:
+    """See that a forgotten renderer is closed before MuJoCo ends OpenGL: what is registered last runs first."""
+    _open.add(renderer)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    for renderer in list(_open):
+        renderer.close()
 
 
 def project(

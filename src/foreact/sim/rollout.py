@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from foreact.console import console
 from foreact.errors import ConfigError
+from foreact.policy.executor import Executor
 from foreact.policy.policy import Policy
-from foreact.sim.task import TaskConfig
+from foreact.sim.env import PickPlaceEnv
+from foreact.sim.expert import Expert
+from foreact.sim.task import CAMERAS, TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,16 +52,19 @@ class EpisodeResult:
         return self.outcome == "success"
 
 
-def rollout(policy: Policy, task: TaskConfig, seeds: Sequence[int], *, n_envs: int | None = None) -> list[EpisodeResult]:
+def rollout(
+    policy: Policy, task: TaskConfig, seeds: Sequence[int], *, n_envs: int | None = None, name: str = "policy"
+) -> list[EpisodeResult]:
     """Run one episode a seed with parallel environments and batched inference.
 
     The same policy, task, seeds and `n_envs` give the same results.
 
     Args:
         policy: Any policy with six actions; its own executor settings are used, one executor an environment.
-        task: The task; the sizes of its pictures are those that the policy was trained on.
+        task: The task; its cameras' sizes and its rate are those that the policy was trained on.
         seeds: Of the episodes.
         n_envs: Simulating processes; None for one a core.
+        name: For the progress bar.
 
     Raises:
         ConfigError: If the policy's control rate is not the task's.
@@ -58,37 +73,144 @@ def rollout(policy: Policy, task: TaskConfig, seeds: Sequence[int], *, n_envs: i
     if policy.features.fps != task.fps:
         raise ConfigError(f"the policy was trained at {policy.features.fps:g} Hz, the task runs at {task.fps:g} Hz")
     n_envs = min(n_envs or os.cpu_count() or 1, len(seeds))
+    policy.reset()
     results: dict[int, EpisodeResult] = {}
-    with _environments(task, n_envs) as envs, _progress(len(seeds)) as advance:
-        waiting = list(enumerate(seeds))
-        slots: list[_Slot | None] = [None] * n_envs
-        executors = [policy.make_executor() for _ in range(n_envs)]
-        observation: dict[str, np.ndarray] = {}
-        while True:
-            free = np.array([slot is None for slot in slots])
-            if free.any() and waiting:
-                for i in np.flatnonzero(free)[: len(waiting)]:
-                    slots[i] = _Slot(*waiting.pop(0))
-                    executors[i].reset()
-                observation, info = _reset(envs, slots, free)
-                for i in np.flatnonzero(free):
-                    if (slot := slots[i]) is not None:
-                        slot.begin(_of(info, i))
-            if all(slot is None for slot in slots):
-                return [results[i] for i in range(len(seeds))]
-            asking = [i for i, slot in enumerate(slots) if slot is not None and executors[i].needs_chunk]
+    waiting = deque(seeds)
+    slots: list[_Slot | None] = [None] * n_envs
+    observation: dict[str, np.ndarray] = {}
+    with _environments(task, n_envs) as envs, _progress(name, len(seeds)) as advance:
+        while len(results) < len(seeds):
+            free = [i for i, slot in enumerate(slots) if slot is None][: len(waiting)]
+            if free:
+                for i in free:
+                    slots[i] = _Slot(seed=waiting.popleft(), executor=policy.make_executor())
+                observation = _reset(envs, {i: slot.seed for i in free if (slot := slots[i]) is not None})
+            acting = {i: slot for i, slot in enumerate(slots) if slot is not None}
+            asking = [i for i, slot in acting.items() if slot.executor.needs_chunk]
             if asking:
                 chunks = policy.predict_chunks([{key: of[i] for key, of in observation.items()} for i in asking])
                 for i, chunk in zip(asking, chunks, strict=True):
-                    executors[i].add(chunk)
-            actions = np.zeros(envs.action_space.shape, np.float32)
-            for i, slot in enumerate(slots):
-                if slot is not None:
-                    actions[i] = executors[i].next_action()
-                    slot.actions.append(actions[i].copy())
-            observation, _, terminated, truncated, info = envs.step(np.clip(actions, *_limits(envs)))
-            for i, slot in enumerate(slots):
-                if slot is not None and (terminated[i] or truncated[i]):
-                    results[slot.place] = slot.result(_of(info, i), task)
+                    acting[i].executor.add(chunk)
+            actions = np.zeros(envs.action_space.shape or (), np.float32)  # those that wait for the others stand by
+            for i, slot in acting.items():
+                actions[i] = slot.executor.next_action()
+                slot.actions.append(actions[i].copy())
+            observation, _, terminated, truncated, info = envs.step(actions)
+            for i, slot in acting.items():
+                if terminated[i] or truncated[i]:
+                    final = {key: value[i] for key, value in info.items()}
+                    results[slot.seed] = _result(slot.seed, final, np.stack(slot.actions), task.fps)
                     slots[i] = None
-                    advance(results[slot.place])
+                    advance(results[slot.seed])
+    return [results[seed] for seed in seeds]
+
+
+def task_for_policy(task: TaskConfig, policy: Policy) -> TaskConfig:
+    """Return the task with the cameras, sizes and rate that a policy was trained on.
+
+    Raises:
+        ConfigError: If the policy needs a camera that the simulation does not have.
+    """
+    wanted = {camera.name: camera for camera in policy.features.cameras}
+    for name in wanted:
+        if name not in CAMERAS:
+            raise ConfigError(f"the policy needs camera '{name}'; the simulation has: {', '.join(CAMERAS)}")
+    sizes = {f"{name}_size": camera.recorded_size or (camera.height, camera.width) for name, camera in wanted.items()}
+    cameras = tuple(name for name in CAMERAS if name in wanted)
+    return replace(task, cameras=cameras, fps=policy.features.fps, **sizes)  # type: ignore[arg-type]
+
+
+def rollout_expert(task: TaskConfig, seeds: Sequence[int], *, n_processes: int | None = None) -> list[EpisodeResult]:
+    """Run the scripted expert, which sees the true state, on the same seeds: what can be reached at all."""
+    blind = replace(task, cameras=())  # it needs no pictures, and they would cost most of the time
+    n_processes = min(n_processes or os.cpu_count() or 1, len(seeds))
+    with (
+        ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool,
+        _progress("expert", len(seeds)) as advance,
+    ):
+        results = []
+        for result in pool.map(partial(_expert_episode, blind), seeds):
+            results.append(result)
+            advance(result)
+    return results
+
+
+def _expert_episode(task: TaskConfig, seed: int) -> EpisodeResult:
+    env = PickPlaceEnv(task)
+    env.reset(seed=seed)
+    expert = Expert(env)
+    expert.reset()
+    actions: list[np.ndarray] = []
+    while True:
+        actions.append(expert.act())
+        _, _, terminated, truncated, info = env.step(actions[-1])
+        if terminated or truncated:
+            env.close()
+            return _result(seed, info, np.stack(actions), task.fps)
+
+
+@dataclass(kw_only=True)
+class _Slot:
+    """An episode that is running in one of the environments."""
+
+    seed: int
+    executor: Executor
+    actions: list[np.ndarray] = field(default_factory=list)
+
+
+def _result(seed: int, info: Mapping[str, Any], actions: np.ndarray, fps: float) -> EpisodeResult:
+    def known(value: float) -> float | None:
+        return None if np.isnan(value) else round(float(value), 2)
+
+    return EpisodeResult(
+        seed=seed,
+        outcome=str(info["outcome"]),
+        steps=len(actions),
+        seconds=len(actions) / fps,
+        target=(float(info["target"][0]), float(info["target"][1])),
+        cue=(float(info["cue"][0]), float(info["cue"][1])),
+        closed_to_target_mm=known(info["closing_target_mm"]),
+        closed_to_confuser_mm=known(info["closing_confuser_mm"]),
+        actions=actions,
+    )
+
+
+@contextmanager
+def _environments(task: TaskConfig, n_envs: int) -> Iterator[AsyncVectorEnv]:
+    """Environments in processes of their own; spawned, because OpenGL and torch do not survive a fork."""
+    makers = [partial(PickPlaceEnv, task) for _ in range(n_envs)]
+    envs = AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
+    try:
+        yield envs
+    finally:
+        envs.close()
+
+
+def _reset(envs: AsyncVectorEnv, seeds: Mapping[int, int]) -> dict[str, np.ndarray]:
+    """Begin episodes in some of the environments; the others stay as they are."""
+    mask = np.array([i in seeds for i in range(envs.num_envs)])
+    observation, _ = envs.reset(seed=[seeds.get(i) for i in range(envs.num_envs)], options={"reset_mask": mask})
+    return observation
+
+
+@contextmanager
+def _progress(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
+    """Episodes with the success so far and the time left."""
+    bar = Progress(
+        TextColumn(f"evaluating {name}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes, {task.fields[successes]} succeeded"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    task = bar.add_task("", total=total, successes=0)
+
+    def advance(result: EpisodeResult) -> None:
+        successes = bar.tasks[0].fields["successes"] + result.success
+        bar.update(task, advance=1, successes=successes)
+
+    with bar:
+        yield advance

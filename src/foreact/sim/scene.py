@@ -23,7 +23,7 @@ BOWL_RADIUS = 0.055
 """Outer radius [m] of the bowl's rim."""
 BOWL_HEIGHT = 0.035
 """Height [m] of the bowl's rim above the table."""
-PARKED = (-2.0, 0.0)
+PARKED = (-1.5, 0.0)
 """Where blocks that an episode does not use are kept, out of sight."""
 
 GRIP_IN_GRIPPER = (0.0046, -0.0002, -0.0960)
@@ -31,9 +31,9 @@ GRIP_IN_GRIPPER = (0.0046, -0.0002, -0.0960)
 HOLD_ANGLE = 0.12
 """Angle [rad] of the gripper joint at which the pads are parallel and a block's width apart."""
 
-OVERHEAD_POSITION = (0.30, -0.03, 0.55)
-OVERHEAD_TARGET = (0.175, -0.03, 0.0)
-OVERHEAD_FOVY = 42.0
+OVERHEAD_POSITION = (0.46, -0.022, 0.50)
+OVERHEAD_TARGET = (0.175, -0.022, 0.0)
+OVERHEAD_FOVY = 41.5
 
 _PAD = (0.004, 0.007, 0.009)
 _TIMESTEP = 0.005
@@ -99,18 +99,20 @@ def _robot(*, meshes: bool) -> mujoco.MjSpec:
         kp, kv = (20.0, 1.0) if actuator.name == "gripper" else (200.0, 8.0)
         actuator.gainprm[0] = kp
         actuator.biasprm[1:3] = -kp, -kv
+        if actuator.name == "gripper":
+            actuator.forcerange = -0.6, 0.6  # about 8 N at the pads
     return spec
 
 
 def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the orientation (wxyz) of a camera that looks from a position to a target, +x of the table upwards.
+    """Return the orientation (wxyz) of a camera that looks from a position to a target, the arm's base at the top.
 
     Args:
         position: Of the camera (3,) [m].
         target: Point in the middle of its picture (3,) [m].
     """
     backward = (position - target) / np.linalg.norm(position - target)
-    right = np.cross((1.0, 0.0, 0.0), backward)
+    right = np.cross((-1.0, 0.0, 0.0), backward)
     right /= np.linalg.norm(right)
     quaternion = np.zeros(4)
     mujoco.mju_mat2Quat(quaternion, np.stack([right, np.cross(backward, right), backward], axis=1).ravel())
@@ -132,7 +134,9 @@ def _add_pads(spec: mujoco.MjSpec) -> None:
 
     x, y, z = GRIP_IN_GRIPPER
     reach = BLOCK_SIZE / 2 + _PAD[0]
-    pad = {"size": _PAD, "friction": (1.5, 0.02, 0.001), "condim": 6, "rgba": (0.15, 0.15, 0.15, 1.0)}
+    # A block weighs so little that default contacts would let the jaws sink into it by millimetres.
+    contact = {"friction": (1.5, 0.02, 0.001), "condim": 6, "priority": 1, "solref": (0.01, 1.0), "solimp": (0.95, 0.99, 0.001, 0.5, 2.0)}
+    pad = {"size": _PAD, "rgba": (0.15, 0.15, 0.15, 1.0), **contact}
     hidden = {"group": 3}
     box = mujoco.mjtGeom.mjGEOM_BOX
     gripper.add_geom(name="fixed_pad", type=box, pos=(x - reach, y, z), **pad)
@@ -144,7 +148,7 @@ def _add_pads(spec: mujoco.MjSpec) -> None:
 
 def _add_table(spec: mujoco.MjSpec) -> None:
     spec.worldbody.add_geom(
-        name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.8, 0.8, 0.1), rgba=(0.80, 0.78, 0.74, 1.0)
+        name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(2.0, 2.0, 0.1), rgba=(0.80, 0.78, 0.74, 1.0)
     )
     spec.worldbody.add_light(name="sun", pos=(0.3, 0.3, 1.2), dir=(-0.1, -0.25, -1.0), diffuse=(0.55, 0.55, 0.55))
 

@@ -62,7 +62,7 @@ class StepLoader(DataLoader[Batch]):
             dataset,
             batch_sampler=sampler,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=collate,  # type: ignore[arg-type]  # with __getitems__ it gets a batch, not a list
             pin_memory=pin_memory,
             persistent_workers=False,
             multiprocessing_context="spawn" if num_workers else None,
@@ -112,4 +112,5 @@ class Demonstrations(LightningDataModule):
         """Return all held-out samples in order, on every device; an empty list without a held-out split."""
         if self._validation is None:
             return []
-        return [DataLoader(self._validation, batch_size=self._config.batch_size, collate_fn=collate)]
+        size = self._config.batch_size
+        return [DataLoader(self._validation, batch_size=size, collate_fn=collate)]  # type: ignore[arg-type]

@@ -1,0 +1,41 @@
+"""`foreact quickstart`: from nothing to a policy that picks the block it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foreact.cli.options import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartOptions:
+    """Record demonstrations in MuJoCo, train ACT on them and evaluate the policy on unseen episodes.
+
+    Takes at most 25 minutes on two cores without a GPU. Interrupted, the same command continues.
+    """
+
+    out: Path | None = None
+    """Folder for data, run, video and report; runs/quickstart (runs/smoke with --smoke) where it is not given."""
+    smoke: bool = False
+    """Every step in about two minutes, with no claim on success."""
+    controls: bool = False
+    """Also train and evaluate the blind control (no images) and the uncued one (no coordinates)."""
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, do it all, print the result and what to try next."""
+    options = parse(QuickstartOptions, arguments, command="quickstart")
+    out = options.out or Path("runs/smoke" if options.smoke else "runs/quickstart")
+
+    from foreact.cli.eval import print_table
+    from foreact.studio.quickstart import next_steps, plan, quickstart
+
+    result = quickstart(plan(smoke=options.smoke), out, controls=options.controls)
+    if not result.finished:
+        return 130
+    print_table(result.evaluations, f"{out}, level L1")
+    print(f"report: {result.report}\nvideo:  {result.video}\n\nwhat to try next:")
+    for command, why in next_steps(out):
+        print(f"  {command}\n      {why}")
+    return 0
