@@ -74,7 +74,8 @@ def run(arguments: list[str]) -> int:
 
     from foreact.policy.checkpoint import load_policy
     from foreact.sim.evaluation import Evaluation
-    from foreact.sim.rollout import rollout, rollout_expert, task_for_policy
+    from foreact.sim.expert_rollout import rollout_expert
+    from foreact.sim.rollout import rollout, task_for_policy
 
     if options.episodes < 1:
         raise ConfigError(f"--episodes is {options.episodes}; it must be at least 1")

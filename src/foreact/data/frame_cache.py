@@ -101,9 +101,9 @@ def cache_frames(
     n_frames = sum(downsampled_length(length, downsample_factor) for length in source.lengths.values())
     folder = (cache_dir or default_cache_dir()) / source.fingerprint()
     plain = re.sub(r"[^\w.-]", "_", camera)  # the name comes from a file that may have been downloaded
-    name = f"{plain}{'-depth' if depth else ''}-{size[0]}x{size[1]}-every{downsample_factor}"
+    name = f"{plain}-{size[0]}x{size[1]}-every{downsample_factor}.{'depth' if depth else 'colour'}"
     frames = CachedFrames(
-        path=folder / f"{name}.frames",
+        path=folder / name,
         shape=(n_frames, *size) if depth else (n_frames, *size, 3),
         dtype="uint16" if depth else "uint8",
     )
@@ -132,7 +132,7 @@ class _Filling:
         self._camera = camera
         self._factor = downsample_factor
         self._depth = depth
-        self._done_path = frames.path.with_suffix(".done")
+        self._done_path = frames.path.with_name(f"{frames.path.name}.done")
         self._row_bytes = int(np.prod(frames.shape[1:])) * np.dtype(frames.dtype).itemsize
         self._first = first_rows(source, downsample_factor)
         self._position = {index: position for position, index in enumerate(source.episode_indices)}
@@ -169,6 +169,7 @@ class _Filling:
     def _create(self) -> None:
         """Make an empty cache. The file has its full size at once, but takes room on disk only where it is filled."""
         self._done_path.unlink(missing_ok=True)
+        self._frames.path.unlink(missing_ok=True)
         with self._frames.path.open("wb") as file:
             file.truncate(self._frames.shape[0] * self._row_bytes)
         self._done_path.write_bytes(bytes(len(self._position)))

@@ -282,7 +282,7 @@ class LeRobotV3Source:
             content = (item.as_py() or {}).get("bytes")
             try:
                 image = Image.open(io.BytesIO(content or b""))
-                yield np.asarray(image if feature in self.info.depth.values() else image.convert("RGB"))
+                yield np.array(image if feature in self.info.depth.values() else image.convert("RGB"))
             except (UnidentifiedImageError, OSError) as error:
                 raise DataError(
                     f"episode {entry.index}: frame {number} of '{feature.key}' in '{entry.data}' is not an image"

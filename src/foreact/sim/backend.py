@@ -7,13 +7,11 @@ fails at the first picture. So every module of ours takes MuJoCo from here.
 import ctypes
 import os
 import sys
+from typing import Any
 
 from foreact.errors import MissingExtraError, SimulationError
 
-EGL_MISSING = (
-    "headless rendering needs the EGL library, which this machine does not have; "
-    "type: apt-get install -y libegl1 libgl1-mesa-dri (as root), or set MUJOCO_GL=osmesa"
-)
+_INSTALL = "type: apt-get install -y libegl1 libgl1 (as root)"
 
 
 def _has_egl() -> bool:
@@ -24,29 +22,36 @@ def _has_egl() -> bool:
     return True
 
 
-def _choose_gl() -> None:
-    """Choose EGL where there is no display; without its library, physics still works and rendering is off."""
-    headless = sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    backend = os.environ.get("MUJOCO_GL") or ("egl" if headless else None)
-    if backend is not None:
-        os.environ["MUJOCO_GL"] = "disable" if backend == "egl" and not _has_egl() else backend
-
-
-_choose_gl()
-
+_headless = sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+if _headless and not os.environ.get("MUJOCO_GL"):
+    os.environ["MUJOCO_GL"] = "egl"
+# With MUJOCO_GL=egl and no library, importing MuJoCo fails; without rendering, physics still works.
+_egl_missing = os.environ.get("MUJOCO_GL") == "egl" and not _has_egl()
+if _egl_missing:
+    os.environ["MUJOCO_GL"] = "disable"
 try:
     import mujoco
 except ModuleNotFoundError as error:
     raise MissingExtraError("sim", error.name or "mujoco") from error
+finally:
+    if _egl_missing:
+        os.environ["MUJOCO_GL"] = "egl"
 
-__all__ = ["mujoco", "require_gl"]
+__all__ = ["make_gl_context", "mujoco"]
 
 
-def require_gl() -> None:
-    """Check that pictures can be rendered.
+def make_gl_context(width: int, height: int) -> Any:
+    """Return an OpenGL context to render in.
 
     Raises:
-        SimulationError: If MuJoCo was imported without a way to render, naming the package to install.
+        SimulationError: If this machine cannot render off screen, naming the package to install.
     """
+    if _egl_missing:
+        raise SimulationError(f"rendering without a display needs the library libEGL, which is missing; {_INSTALL}")
     if not hasattr(mujoco, "GLContext"):
-        raise SimulationError(EGL_MISSING)
+        raise SimulationError("rendering is off: MUJOCO_GL is 'disable'; unset it, or use an environment without cameras")
+    try:
+        return mujoco.GLContext(width, height)
+    except Exception as error:  # whatever the driver raises, the remedy is the same
+        backend = os.environ.get("MUJOCO_GL") or "the default"
+        raise SimulationError(f"no OpenGL context with MUJOCO_GL={backend} ({error}); {_INSTALL}") from error

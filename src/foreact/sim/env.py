@@ -27,7 +27,7 @@ from foreact.sim.scene import (
 )
 from foreact.sim.task import CAMERAS, TaskConfig, level
 
-REST_ARM = (0.0, -1.3, 1.0, 1.2, 0.05)
+REST_ARM = (0.0, -1.2, 0.85, 1.5, 0.05)
 """Joint angles [rad] around which the arm starts, clear of the overhead camera's view of the table."""
 OPEN_ANGLE = 0.5
 """Angle [rad] of the gripper at the start: wide enough for a block, too narrow to strike the confuser."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from foreact.intervals import wilson
+from foreact.sim.episode import EpisodeResult
 from foreact.sim.outcome import OUTCOMES
-from foreact.sim.rollout import EpisodeResult
 
 CONFUSIONS = ("confuser_in_bowl", "picked_confuser")
 """Outcomes in which the wrong block was taken."""

@@ -24,8 +24,9 @@ PAN_AXIS = (0.0388, 0.0)
 """Where the arm's first, vertical axis meets the table [m]."""
 
 _BOWL_CLEARANCE = 0.10
-_CONFUSER_CLEARANCE = 0.05
-_TRIES = 2000
+_BLOCK_CLEARANCE = 0.05
+_BOWLS = 50
+_ARRANGEMENTS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,27 +48,30 @@ class Layout:
 def sample_layout(task: TaskConfig, rng: np.random.Generator) -> Layout:
     """Draw an episode.
 
-    Positions that do not fit together are drawn again, all of them, so that none is favoured.
+    Blocks that do not fit together are drawn again, all of them, so that no arrangement is favoured; a bowl that
+    leaves them no room is drawn again too.
 
     Raises:
         SimulationError: If nothing fits in a reasonable number of tries.
     """
     n_confusers = int(rng.integers(task.confusers[0], task.confusers[1], endpoint=True))
-    for _ in range(_TRIES):
+    for _ in range(_BOWLS):
         bowl = _sample_bowl(rng) if task.bowl == "random" else np.array(FIXED_BOWL)
-        blocks = _sample_blocks(task, n_confusers, rng)
-        if _fits(task, bowl, blocks):
-            target = blocks[0]
+        arrangements = _sample_blocks(task, n_confusers, rng)
+        fitting = np.flatnonzero(_fits(task, bowl, arrangements))
+        if len(fitting):
+            blocks = arrangements[fitting[0]]
             return Layout(
-                target=target,
+                target=blocks[0],
                 confusers=blocks[1:],
                 yaws=rng.uniform(-task.yaw, task.yaw, size=len(blocks)),
                 bowl=bowl,
-                cue=target + _sample_noise(task, rng),
+                cue=blocks[0] + _sample_noise(task, rng),
             )
     raise SimulationError(
-        f"no place found for the target and {n_confusers} confusers in {_TRIES} tries; lower task.min_separation "
-        f"({task.min_separation} m), task.confusers or task.exclude_radius ({task.exclude_radius} m)"
+        f"no place found for the target and {n_confusers} confusers; lower task.min_separation "
+        f"({task.min_separation} m), task.confusers or task.exclude_radius ({task.exclude_radius} m), or list other "
+        "task.positions"
     )
 
 
@@ -79,27 +83,34 @@ def _sample_bowl(rng: np.random.Generator) -> np.ndarray:
 
 
 def _sample_blocks(task: TaskConfig, n_confusers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the target's and the confusers' positions (1 + n, 2), not checked."""
-    blocks = rng.uniform(*WORKSPACE, size=(1 + n_confusers, 2))
+    """Return arrangements of the target and the confusers (N, 1 + n, 2) [m], not checked."""
+    blocks = rng.uniform(*WORKSPACE, size=(_ARRANGEMENTS, 1 + n_confusers, 2))
     if task.positions == "clusters":
-        centres = rng.permutation(np.array(CLUSTERS))
-        for index in range(min(2, len(blocks))):
-            radius, angle = CLUSTER_RADIUS * math.sqrt(rng.uniform()), rng.uniform(0, 2 * math.pi)
-            blocks[index] = centres[index] + radius * np.array([math.cos(angle), math.sin(angle)])
+        n_clustered = min(2, 1 + n_confusers)
+        centres = np.array(CLUSTERS)[rng.permuted(np.tile([0, 1], (_ARRANGEMENTS, 1)), axis=1)][:, :n_clustered]
+        radius = CLUSTER_RADIUS * np.sqrt(rng.uniform(size=(_ARRANGEMENTS, n_clustered)))
+        angle = rng.uniform(0, 2 * math.pi, size=(_ARRANGEMENTS, n_clustered))
+        blocks[:, :n_clustered] = centres + np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
     elif task.positions != "uniform":
-        blocks[0] = task.positions[int(rng.integers(len(task.positions)))]
+        blocks[:, 0] = rng.choice(np.array(task.positions), size=_ARRANGEMENTS)
     return blocks
 
 
-def _fits(task: TaskConfig, bowl: np.ndarray, blocks: np.ndarray) -> bool:
-    target, confusers = blocks[0], blocks[1:]
-    apart = np.linalg.norm(blocks[:, None] - blocks[None], axis=-1)[np.triu_indices(len(blocks), k=1)]
-    return bool(
-        np.all(np.linalg.norm(blocks - bowl, axis=1) >= _BOWL_CLEARANCE)
-        and np.all(np.linalg.norm(confusers - target, axis=1) >= task.min_separation)
-        and np.all(apart >= min(_CONFUSER_CLEARANCE, task.min_separation))
-        and all(np.linalg.norm(target - held_out) >= task.exclude_radius for held_out in task.exclude)
+def _fits(task: TaskConfig, bowl: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return which arrangements (N, 1 + n, 2) are allowed (N,)."""
+    target = blocks[:, :1]
+    first, second = np.triu_indices(blocks.shape[1], k=1)
+    held_out = np.reshape(task.exclude, (-1, 2))
+    return (
+        (_distance(blocks, bowl) >= _BOWL_CLEARANCE).all(axis=1)
+        & (_distance(blocks[:, 1:], target) >= task.min_separation).all(axis=1)
+        & (_distance(blocks[:, first], blocks[:, second]) >= min(_BLOCK_CLEARANCE, task.min_separation)).all(axis=1)
+        & (_distance(held_out, target) >= task.exclude_radius).all(axis=1)
     )
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(a - b, axis=-1)
 
 
 def _sample_noise(task: TaskConfig, rng: np.random.Generator) -> np.ndarray:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from foreact.sim.backend import mujoco
-from foreact.sim.scene import OVERHEAD_POSITION, OVERHEAD_TARGET, look_at
+from foreact.sim.scene import OVERHEAD_FOVY, OVERHEAD_POSITION, OVERHEAD_TARGET, look_at
 
-CAMERA_SHIFT = 0.02
+CAMERA_SHIFT = 0.015
 """The overhead camera and the point it looks at are each moved by up to this [m] along each axis."""
+FIELD_OF_VIEW = (2.0, 5.0)
+"""The overhead camera's field of view is wider by this much [degrees], so that all stays in the picture."""
 LIGHT_SHIFT = 0.4
 """The lamp is moved by up to this [m] sideways."""
 LIGHT_RANGE = (0.6, 1.3)
@@ -32,7 +34,9 @@ class Looks:
         model.geom_rgba[:] = self._colors
         model.light_pos[:], model.light_diffuse[:] = self._lamp
         model.vis.headlight.ambient[:] = self._ambient
-        model.camera("overhead").pos[:], model.camera("overhead").quat[:] = self._camera
+        camera = model.camera("overhead")
+        camera.pos[:], camera.quat[:] = self._camera
+        camera.fovy[:] = OVERHEAD_FOVY
 
     def vary(self, rng: np.random.Generator) -> None:
         """Draw other looks around those as built."""
@@ -47,8 +51,9 @@ class Looks:
         model.light_pos[:, :2] += rng.uniform(-LIGHT_SHIFT, LIGHT_SHIFT, size=2)
         position = np.array(OVERHEAD_POSITION) + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, size=3)
         target = np.array(OVERHEAD_TARGET) + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, size=3) * (1, 1, 0)
-        model.camera("overhead").pos[:] = position
-        model.camera("overhead").quat[:] = look_at(position, target)
+        camera = model.camera("overhead")
+        camera.pos[:], camera.quat[:] = position, look_at(position, target)
+        camera.fovy[:] = OVERHEAD_FOVY + rng.uniform(*FIELD_OF_VIEW)
 
     def _geoms(self, body: str) -> np.ndarray:
         """Return the geoms of the bodies whose name starts so."""

@@ -3,10 +3,11 @@
 import atexit
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 
-from foreact.sim.backend import mujoco, require_gl
+from foreact.sim.backend import make_gl_context, mujoco
 
 # Every feature that costs time in software rendering and tells a policy nothing.
 _OFF = (
@@ -36,12 +37,11 @@ class SceneRenderer:
         Raises:
             SimulationError: If this machine lacks the library for headless rendering.
         """
-        require_gl()
         model.vis.global_.offheight, model.vis.global_.offwidth = height, width
         self._model = model
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._option = mujoco.MjvOption()
-        self._gl: mujoco.GLContext | None = mujoco.GLContext(width, height)
+        self._gl: Any = make_gl_context(width, height)
         _close_at_exit(self)
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)

@@ -4,52 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from foreact.console import console
 from foreact.errors import ConfigError
 from foreact.policy.executor import Executor
 from foreact.policy.policy import Policy
 from foreact.sim.env import PickPlaceEnv
-from foreact.sim.expert import Expert
+from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.task import CAMERAS, TaskConfig
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EpisodeResult:
-    """How one episode went."""
-
-    seed: int
-    outcome: str
-    steps: int
-    """Control ticks."""
-    seconds: float
-    """Simulated time."""
-    target: tuple[float, float]
-    """Where the target began, x and y [m]."""
-    cue: tuple[float, float]
-    """What the policy was told, x and y [m]."""
-    closed_to_target_mm: float | None
-    """How far from the target the gripper first closed [mm]; None where it never closed."""
-    closed_to_confuser_mm: float | None
-    """The same for the nearest confuser; None without confusers too."""
-    actions: np.ndarray
-    """float32 (steps, A): enough to show the episode again, since the simulation is deterministic."""
-
-    @property
-    def success(self) -> bool:
-        """Whether the target lies in the bowl."""
-        return self.outcome == "success"
 
 
 def rollout(
@@ -78,7 +46,7 @@ def rollout(
     waiting = deque(seeds)
     slots: list[_Slot | None] = [None] * n_envs
     observation: dict[str, np.ndarray] = {}
-    with _environments(task, n_envs) as envs, _progress(name, len(seeds)) as advance:
+    with _environments(task, n_envs) as envs, episode_progress(name, len(seeds)) as advance:
         while len(results) < len(seeds):
             free = [i for i, slot in enumerate(slots) if slot is None][: len(waiting)]
             if free:
@@ -99,7 +67,7 @@ def rollout(
             for i, slot in acting.items():
                 if terminated[i] or truncated[i]:
                     final = {key: value[i] for key, value in info.items()}
-                    results[slot.seed] = _result(slot.seed, final, np.stack(slot.actions), task.fps)
+                    results[slot.seed] = episode_result(slot.seed, final, np.stack(slot.actions), task.fps)
                     slots[i] = None
                     advance(results[slot.seed])
     return [results[seed] for seed in seeds]
@@ -120,35 +88,6 @@ def task_for_policy(task: TaskConfig, policy: Policy) -> TaskConfig:
     return replace(task, cameras=cameras, fps=policy.features.fps, **sizes)  # type: ignore[arg-type]
 
 
-def rollout_expert(task: TaskConfig, seeds: Sequence[int], *, n_processes: int | None = None) -> list[EpisodeResult]:
-    """Run the scripted expert, which sees the true state, on the same seeds: what can be reached at all."""
-    blind = replace(task, cameras=())  # it needs no pictures, and they would cost most of the time
-    n_processes = min(n_processes or os.cpu_count() or 1, len(seeds))
-    with (
-        ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool,
-        _progress("expert", len(seeds)) as advance,
-    ):
-        results = []
-        for result in pool.map(partial(_expert_episode, blind), seeds):
-            results.append(result)
-            advance(result)
-    return results
-
-
-def _expert_episode(task: TaskConfig, seed: int) -> EpisodeResult:
-    env = PickPlaceEnv(task)
-    env.reset(seed=seed)
-    expert = Expert(env)
-    expert.reset()
-    actions: list[np.ndarray] = []
-    while True:
-        actions.append(expert.act())
-        _, _, terminated, truncated, info = env.step(actions[-1])
-        if terminated or truncated:
-            env.close()
-            return _result(seed, info, np.stack(actions), task.fps)
-
-
 @dataclass(kw_only=True)
 class _Slot:
     """An episode that is running in one of the environments."""
@@ -156,23 +95,6 @@ class _Slot:
     seed: int
     executor: Executor
     actions: list[np.ndarray] = field(default_factory=list)
-
-
-def _result(seed: int, info: Mapping[str, Any], actions: np.ndarray, fps: float) -> EpisodeResult:
-    def known(value: float) -> float | None:
-        return None if np.isnan(value) else round(float(value), 2)
-
-    return EpisodeResult(
-        seed=seed,
-        outcome=str(info["outcome"]),
-        steps=len(actions),
-        seconds=len(actions) / fps,
-        target=(float(info["target"][0]), float(info["target"][1])),
-        cue=(float(info["cue"][0]), float(info["cue"][1])),
-        closed_to_target_mm=known(info["closing_target_mm"]),
-        closed_to_confuser_mm=known(info["closing_confuser_mm"]),
-        actions=actions,
-    )
 
 
 @contextmanager
@@ -191,26 +113,3 @@ def _reset(envs: AsyncVectorEnv, seeds: Mapping[int, int]) -> dict[str, np.ndarr
     mask = np.array([i in seeds for i in range(envs.num_envs)])
     observation, _ = envs.reset(seed=[seeds.get(i) for i in range(envs.num_envs)], options={"reset_mask": mask})
     return observation
-
-
-@contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
-    """Episodes with the success so far and the time left."""
-    bar = Progress(
-        TextColumn(f"evaluating {name}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes, {task.fields[successes]} succeeded"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    task = bar.add_task("", total=total, successes=0)
-
-    def advance(result: EpisodeResult) -> None:
-        successes = bar.tasks[0].fields["successes"] + result.success
-        bar.update(task, advance=1, successes=successes)
-
-    with bar:
-        yield advance

@@ -31,8 +31,8 @@ GRIP_IN_GRIPPER = (0.0046, -0.0002, -0.0960)
 HOLD_ANGLE = 0.12
 """Angle [rad] of the gripper joint at which the pads are parallel and a block's width apart."""
 
-OVERHEAD_POSITION = (0.46, -0.022, 0.50)
-OVERHEAD_TARGET = (0.175, -0.022, 0.0)
+OVERHEAD_POSITION = (0.46, -0.020, 0.50)
+OVERHEAD_TARGET = (0.175, -0.020, 0.0)
 OVERHEAD_FOVY = 41.5
 
 _PAD = (0.004, 0.007, 0.009)

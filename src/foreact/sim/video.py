@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from foreact.data.video import encode_video
 from foreact.sim.env import PickPlaceEnv
-from foreact.sim.rollout import EpisodeResult
+from foreact.sim.episode import EpisodeResult
 from foreact.sim.scene import BLOCK_SIZE
 from foreact.sim.task import CAMERAS, TaskConfig
 

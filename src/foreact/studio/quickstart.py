@@ -15,9 +15,11 @@ from foreact.config import RunConfig
 from foreact.console import console
 from foreact.policy.checkpoint import CHECKPOINTS, load_policy
 from foreact.presets import preset
+from foreact.sim.episode import EpisodeResult
 from foreact.sim.evaluation import Evaluation
+from foreact.sim.expert_rollout import rollout_expert
 from foreact.sim.record import RecordConfig, record
-from foreact.sim.rollout import EpisodeResult, rollout, rollout_expert, task_for_policy
+from foreact.sim.rollout import rollout, task_for_policy
 from foreact.sim.task import TaskConfig, level
 from foreact.sim.video import write_video
 from foreact.studio.report import write_report
