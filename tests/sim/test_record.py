@@ -61,6 +61,13 @@ def test_a_recording_goes_on_where_it_ended(recording: Path, tmp_path: Path) -> 
     assert [scene["seed"] for scene in recorded_scenes(tmp_path / "parts")] == [5, 6, 7, 8]
 
 
+def test_a_complete_recording_is_left_as_it_is(recording: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in recording.rglob("*") if path.is_file()}
+    again = record(RecordConfig(task=TASK, episodes=4, seed=5), recording)
+    assert (again.recorded, again.finished) == (4, True)
+    assert {path: path.stat().st_mtime_ns for path in recording.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.slow
 def test_a_killed_recording_is_valid_and_goes_on(recording: Path, tmp_path: Path) -> None:
     root = tmp_path / "killed"

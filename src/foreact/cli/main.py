@@ -43,6 +43,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line and return its exit code: 0 done, 1 an error, 2 a wrong call, 130 interrupted."""
     debug = "--debug" in arguments
+    trace = ""
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("--help", "-h"):
         print(_USAGE, end="")
@@ -56,7 +57,7 @@ def run(arguments: list[str]) -> int:
             raise ConfigError(unknown_name("command", name, COMMANDS))
         return importlib.import_module(f"foreact.cli.{name}").run(rest)
     except ForeactError as error:
-        message = str(error)
+        message, trace = str(error), traceback.format_exc()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -64,9 +65,9 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        message = f"{type(error).__name__}: {error}; this is a bug, --debug shows where"
+        message, trace = f"{type(error).__name__}: {error}; this is a bug, --debug shows where", traceback.format_exc()
     if debug:
-        traceback.print_exc()
+        print(trace, file=sys.stderr, end="")
     print("error: " + " ".join(message.split()), file=sys.stderr)
     return 1
 

@@ -146,6 +146,8 @@ class VideoReader:
                     f"{whose}: frame {number} lies at {self._frame.time:.4f} s of '{self.path}', expected "
                     f"{expected:.4f} s; the video has {rate:g} frames/s, the data set {fps:g}"
                 )
+            if self._frame.is_corrupt:  # FFmpeg would go on with a picture that it made up
+                raise DataError(f"{whose}: frame {number}: {_damaged(self.path)}")
             yield self._frame.to_ndarray(format=self._pixel_format)
             self._frame = self._advance()
 

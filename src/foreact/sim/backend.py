@@ -49,7 +49,9 @@ def make_gl_context(width: int, height: int) -> Any:
     if _egl_missing:
         raise SimulationError(f"rendering without a display needs the library libEGL, which is missing; {_INSTALL}")
     if not hasattr(mujoco, "GLContext"):
-        raise SimulationError("rendering is off: MUJOCO_GL is 'disable'; unset it, or use an environment without cameras")
+        raise SimulationError(
+            "rendering is off: MUJOCO_GL is 'disable'; unset it, or use an environment without cameras"
+        )
     try:
         return mujoco.GLContext(width, height)
     except Exception as error:  # whatever the driver raises, the remedy is the same

@@ -1,6 +1,6 @@
 """The gymnasium environment `foreact/PickPlace-v0`: an SO-101 picks the block it is told and puts it into a bowl."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -8,7 +8,6 @@ from gymnasium import spaces
 
 from foreact.errors import SimulationError
 from foreact.keys import ENVIRONMENT_STATE, STATE, image_key
-from foreact.sim import ENV_ID
 from foreact.sim.backend import mujoco
 from foreact.sim.layout import sample_layout
 from foreact.sim.looks import Looks
@@ -52,7 +51,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     `closing_target_mm`, `closing_confuser_mm` (NaN until then).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012, as gymnasium has it
 
     def __init__(
         self,
@@ -84,12 +83,12 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._looks = Looks(self.model)
         self._renderer: SceneRenderer | None = None
         self._substeps = round(1.0 / self.task.fps / self.model.opt.timestep)
-        self._pads = {self.model.geom(name).id for name in ("fixed_pad", "moving_pad")}
+        self._pads = [self.model.geom(name).id for name in ("fixed_pad", "moving_pad")]
         self._n_blocks = 1 + self.task.confusers[1]
 
-        lower, upper = self.model.jnt_range[: len(JOINTS)].T.astype(np.float32)
-        self.action_space = spaces.Box(lower, upper, dtype=np.float32)
-        vectors = {
+        self._lower, self._upper = self.model.jnt_range[: len(JOINTS)].T.astype(np.float32)
+        self.action_space = spaces.Box(self._lower, self._upper, dtype=np.float32)
+        vectors: dict[str, spaces.Space[Any]] = {
             STATE: spaces.Box(-np.pi, np.pi, (len(JOINTS),), dtype=np.float32),
             ENVIRONMENT_STATE: spaces.Box(-1.0, 1.0, (2,), dtype=np.float32),
         }
@@ -97,7 +96,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             image_key(camera): spaces.Box(0, 255, (*self.task.size(camera), 3), dtype=np.uint8)
             for camera in self.task.cameras
         }
-        self.observation_space = spaces.Dict({**vectors, **images})
+        self.observation_space = spaces.Dict({**vectors, **images})  # type: ignore[assignment]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -116,7 +115,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._place_blocks()
         noise = self.np_random.uniform(-self.task.start_noise, self.task.start_noise, size=len(REST_ARM))
         start = np.append(np.array(REST_ARM) + noise, OPEN_ANGLE)
-        self._command = np.clip(start, self.action_space.low, self.action_space.high)
+        self._command = np.clip(start, self._lower, self._upper)
         self.data.qpos[: len(JOINTS)] = self._command
         self.data.ctrl[:] = self._command
         mujoco.mj_forward(self.model, self.data)
@@ -140,12 +139,12 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         goal = np.asarray(action, dtype=np.float64)
         if goal.shape != (len(JOINTS),) or not np.isfinite(goal).all():
             raise SimulationError(f"action must be {len(JOINTS)} finite joint positions [rad], not {action!r}")
-        goal = np.clip(goal, self.action_space.low, self.action_space.high)
+        goal = np.clip(goal, self._lower, self._upper)
         if not self._closed and goal[-1] < CLOSING_ANGLE:
             self._closed = True
             blocks = self.block_positions()[:, :2]
             used = blocks[1 : 1 + len(self.layout.confusers)]
-            self._closing = closing_offsets(self.grip_position()[:2], blocks[0], used)
+            self._closing = closing_offsets(self._jaws_middle()[:2], blocks[0], used)
         before, self._command = self._command, goal
         for substep in range(1, self._substeps + 1):
             self.data.ctrl[:] = before + (goal - before) * substep / self._substeps
@@ -160,7 +159,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             self._outcome = self._tracker.judge()
         return self._observation(), float(self._outcome == "success"), terminated, truncated, self._info()
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return overhead and wrist camera side by side, uint8 (H, 2 W, 3) at `render_size`; None without a mode."""
         if self.render_mode is None:
             return None
@@ -198,12 +197,15 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         yaw = float(np.arctan2(matrix[3], matrix[0]))
         return (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
 
-    def target_held(self) -> bool:
-        """Return whether the target touches both jaws."""
-        target = self.model.geom(block_name(0)).id
+    def held(self, index: int) -> bool:
+        """Return whether a block touches both jaws."""
         pairs = self.data.contact.geom
-        touching = set(pairs[(pairs == target).any(axis=1)].ravel().tolist())
-        return touching >= self._pads
+        touching = set(pairs[(pairs == self.model.geom(block_name(index)).id).any(axis=1)].ravel().tolist())
+        return touching.issuperset(self._pads)
+
+    def _jaws_middle(self) -> np.ndarray:
+        """Return the middle between the pads, however far open (3,) [m]."""
+        return self.data.geom_xpos[self._pads].mean(axis=0)
 
     def _place_blocks(self) -> None:
         positions = [self.layout.target, *self.layout.confusers]
@@ -226,7 +228,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             confuser_in_bowl=bool(in_bowl[1:].any()),
             target_lift=float(lifts[0]),
             confuser_lift=float(lifts[1:].max(initial=0.0)),
-            target_held=self.target_held(),
+            target_held=self.held(0),
             at_rest=bool(np.linalg.norm(velocities, axis=1).max() < _REST_SPEED),
             gripper_open=bool(self.data.joint("gripper").qpos[0] > RELEASE_ANGLE),
             release_commanded=bool(self._command[-1] > RELEASE_ANGLE),

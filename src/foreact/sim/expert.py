@@ -13,7 +13,7 @@ from foreact.errors import SimulationError
 from foreact.sim.env import OPEN_ANGLE, RELEASE_ANGLE, PickPlaceEnv
 from foreact.sim.kinematics import GripPose, Kinematics, wrap
 from foreact.sim.layout import PAN_AXIS
-from foreact.sim.scene import ARM_JOINTS, BLOCK_SIZE, HOLD_ANGLE
+from foreact.sim.scene import ARM_JOINTS, HOLD_ANGLE
 
 HOVER_HEIGHT = 0.065
 """Height [m] of the gripper point above the table on its way to a block."""
@@ -53,13 +53,15 @@ class _Goal(NamedTuple):
 class Expert:
     """Hover, descend, close, lift, swing about the arm's axis, lower, open."""
 
-    def __init__(self, env: PickPlaceEnv) -> None:
+    def __init__(self, env: PickPlaceEnv, *, block: int = 0) -> None:
         """Take the environment whose true state it reads.
 
         Args:
             env: The environment itself (`env.unwrapped`).
+            block: Which block to pick: 0 is the target, the confusers follow.
         """
         self._env = env
+        self._block = block
         self._kinematics = Kinematics()
         self._dt = 1.0 / env.task.fps
         self._ahead = self._dt + _ARM_LAG
@@ -68,7 +70,7 @@ class Expert:
         """Begin an episode. There is nothing to forget; here so that it is used like a policy."""
 
     def act(self) -> np.ndarray:
-        """Return the next joint positions (6,) float32 [rad]; a block pushed out of reach leaves the arm where it is."""
+        """Return the next joint positions (6,) float32 [rad]; the arm stays where it is if the block is beyond it."""
         joints = self._env.data.qpos[: len(ARM_JOINTS) + 1]
         arm, jaw = joints[:-1], float(joints[-1])
         goal = self._goal(self._kinematics.forward(arm), jaw)
@@ -85,11 +87,11 @@ class Expert:
 
     def _goal(self, grip: GripPose, jaw: float) -> _Goal:
         env = self._env
-        block, bowl = env.block_positions()[0], env.layout.bowl
+        block, bowl = env.block_positions()[self._block], env.layout.bowl
         from_bowl = float(np.linalg.norm(block[:2] - bowl))
         if from_bowl < 0.02 and (block[2] < DROP_HEIGHT + 0.01 or jaw > RELEASE_ANGLE):
             return _Goal(np.array([*bowl, DROP_HEIGHT]), _radial(bowl), OPEN_ANGLE)
-        if env.target_held() and env.data.ctrl[-1] < CLOSED_ANGLE + 0.05:
+        if env.held(self._block) and env.data.ctrl[-1] < CLOSED_ANGLE + 0.05:
             return self._carry(grip, bowl)
         return self._approach(grip, block, jaw)
 
@@ -113,7 +115,7 @@ class Expert:
 
     def _grasp_yaw(self, present: float) -> float:
         """Of the four turns that fit a square block, take the smallest, and keep to one already begun."""
-        turns = self._env.block_yaw(0) + math.pi / 2 * np.arange(-2, 3)
+        turns = self._env.block_yaw(self._block) + math.pi / 2 * np.arange(-2, 3)
         return float(turns[np.argmin(np.abs(turns) + 0.5 * np.abs(turns - present))])
 
     def _carry(self, grip: GripPose, bowl: np.ndarray) -> _Goal:

@@ -64,7 +64,7 @@ class Kinematics:
         )
 
     def jacobian(self, arm: np.ndarray) -> np.ndarray:
-        """Return the Jacobian (6, 5) of the gripper point: linear [m/rad], then angular velocity, in the base's frame."""
+        """Return the gripper point's Jacobian (6, 5) in the base's frame: linear [m/rad], then angular velocity."""
         self._place(arm)
         return self._jacobian()
 

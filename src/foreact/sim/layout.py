@@ -101,7 +101,7 @@ def _fits(task: TaskConfig, bowl: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     target = blocks[:, :1]
     first, second = np.triu_indices(blocks.shape[1], k=1)
     held_out = np.reshape(task.exclude, (-1, 2))
-    return (
+    return np.asarray(
         (_distance(blocks, bowl) >= _BOWL_CLEARANCE).all(axis=1)
         & (_distance(blocks[:, 1:], target) >= task.min_separation).all(axis=1)
         & (_distance(blocks[:, first], blocks[:, second]) >= min(_BLOCK_CLEARANCE, task.min_separation)).all(axis=1)

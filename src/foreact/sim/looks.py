@@ -3,7 +3,7 @@
 import numpy as np
 
 from foreact.sim.backend import mujoco
-from foreact.sim.scene import OVERHEAD_FOVY, OVERHEAD_POSITION, OVERHEAD_TARGET, look_at
+from foreact.sim.scene import OVERHEAD_FOVY, OVERHEAD_POSITION, OVERHEAD_TARGET, OVERHEAD_UP, look_at
 
 CAMERA_SHIFT = 0.015
 """The overhead camera and the point it looks at are each moved by up to this [m] along each axis."""
@@ -52,7 +52,7 @@ class Looks:
         position = np.array(OVERHEAD_POSITION) + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, size=3)
         target = np.array(OVERHEAD_TARGET) + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, size=3) * (1, 1, 0)
         camera = model.camera("overhead")
-        camera.pos[:], camera.quat[:] = position, look_at(position, target)
+        camera.pos[:], camera.quat[:] = position, look_at(position, target, up=OVERHEAD_UP)
         camera.fovy[:] = OVERHEAD_FOVY + rng.uniform(*FIELD_OF_VIEW)
 
     def _geoms(self, body: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def _read(path: Path) -> dict[str, Mesh]:
 
 def _write(path: Path, meshes: dict[str, Mesh]) -> None:
     """Write under a temporary name, then rename, so that no process ever reads half a file."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, (vertices, triangles) in meshes.items():
         arrays[f"{name}/vertices"], arrays[f"{name}/faces"] = vertices, triangles
     try:

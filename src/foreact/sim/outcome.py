@@ -77,13 +77,13 @@ class OutcomeTracker:
         return self._target_lost or "timeout"
 
 
-def closing_offsets(grip: np.ndarray, target: np.ndarray, confusers: np.ndarray) -> tuple[float, float]:
-    """Return how far from the target and from the nearest confuser the gripper is [mm], NaN without confusers.
+def closing_offsets(jaws: np.ndarray, target: np.ndarray, confusers: np.ndarray) -> tuple[float, float]:
+    """Return how far from the target and from the nearest confuser the jaws close [mm]; NaN without confusers.
 
     Args:
-        grip: Position of the gripper point (2,) [m].
+        jaws: Middle between the jaws (2,) [m].
         target: Position of the target (2,) [m].
         confusers: Positions of the confusers (n, 2) [m].
     """
-    distances = 1000 * np.linalg.norm(confusers - grip, axis=1)
-    return 1000 * float(np.linalg.norm(target - grip)), float(distances.min()) if len(distances) else float("nan")
+    distances = 1000 * np.linalg.norm(confusers - jaws, axis=1)
+    return 1000 * float(np.linalg.norm(target - jaws)), float(distances.min()) if len(distances) else float("nan")

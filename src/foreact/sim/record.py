@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -89,15 +89,19 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
         SimulationError: If rendering is not possible, or the expert hardly ever succeeds.
     """
     root = Path(out)
-    _prepare(root, config)
+    complete = _prepare(root, config)
     tried = _read_tried(root)
-    writer = DatasetWriter(root, features=_features(config.task), robot_type=ROBOT_TYPE, resume=True)
     logged = sum(line["episode_index"] is not None for line in tried)
     failed = len(tried) - logged
+    if complete:
+        return RecordResult(root=root, recorded=logged, failed=failed, finished=True)
+    writer = DatasetWriter(root, features=_features(config.task), robot_type=ROBOT_TYPE, resume=True)
     finished = True
     try:
         with _bar(config.episodes, logged, failed) as progress, (root / TRIED).open("a") as log:
-            for attempt in _tries(config, writer.staging, first=config.seed + len(tried), workers=workers):
+            tries = _tries(config, writer.staging, first=config.seed + len(tried), workers=workers)
+            while logged < config.episodes:
+                attempt = next(tries)
                 index = None
                 if attempt.staged is not None:
                     # A run killed between adding and logging has one episode more than lines.
@@ -108,20 +112,20 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
                 log.write(json.dumps({**_line(attempt), "episode_index": index}) + "\n")
                 log.flush()
                 progress.update(progress.task_ids[0], completed=logged, failed=failed)
-                if logged >= config.episodes:
-                    break
                 if failed > 50 and failed > 4 * logged:
                     raise SimulationError(f"the expert failed in {failed} of {failed + logged} episodes; ease the task")
+            tries.close()
     except KeyboardInterrupt:
         finished = False
     if finished:
         writer.finish()
+        _write_settings(root, config, complete=True)
     else:
         console.print(f"stopped with {logged} of {config.episodes} episodes; the same command continues")
     return RecordResult(root=root, recorded=logged, failed=failed, finished=finished)
 
 
-def _tries(config: RecordConfig, staging: Path, *, first: int, workers: int | None) -> Iterator[_Try]:
+def _tries(config: RecordConfig, staging: Path, *, first: int, workers: int | None) -> Generator[_Try, None, None]:
     """Yield tries in the order of their seeds, a few ahead in other processes."""
     workers = workers or os.cpu_count() or 1
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
@@ -208,8 +212,8 @@ def _features(task: TaskConfig) -> Features:
     )
 
 
-def _prepare(root: Path, config: RecordConfig) -> None:
-    """Write the settings, or compare with those of the recording that is continued."""
+def _prepare(root: Path, config: RecordConfig) -> bool:
+    """Write the settings, or compare with those of the recording that is continued; return whether it is complete."""
     settings = json.loads(json.dumps(asdict(config)))
     path = root / SETTINGS
     if path.exists():
@@ -218,12 +222,18 @@ def _prepare(root: Path, config: RecordConfig) -> None:
             old = {**before, **before["task"]}.get(name)
             if name not in ("task", "episodes") and old != value:
                 raise DataError(f"'{root}' was recorded with {name} {old}, not {value}; choose another folder")
-        return
+        return bool(before["complete"] and before["episodes"] >= config.episodes)
     if root.exists() and any(root.iterdir()):
         raise DataError(f"'{root}' is not empty and not a recording; choose another folder")
+    _write_settings(root, config, complete=False)
+    return False
+
+
+def _write_settings(root: Path, config: RecordConfig, *, complete: bool) -> None:
+    path = root / SETTINGS
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=2) + "\n")
+        path.write_text(json.dumps({**asdict(config), "complete": complete}, indent=2) + "\n")
     except OSError as error:
         raise DataError(f"cannot write '{path}': {error.strerror or error}") from error
 
@@ -232,10 +242,11 @@ def _read_tried(root: Path) -> list[dict[str, Any]]:
     path = root / TRIED
     if not path.exists():
         return []
-    # A killed run may leave half a line; its seed is tried again.
-    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    path.write_text("".join(whole))
-    return [json.loads(line) for line in whole]
+    text = path.read_text()
+    if not text.endswith("\n"):  # a killed run left half a line; its seed is tried again
+        text = text[: text.rfind("\n") + 1]
+        path.write_text(text)
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def recorded_scenes(root: str | Path) -> list[dict[str, Any]]:

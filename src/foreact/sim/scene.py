@@ -31,12 +31,19 @@ GRIP_IN_GRIPPER = (0.0046, -0.0002, -0.0960)
 HOLD_ANGLE = 0.12
 """Angle [rad] of the gripper joint at which the pads are parallel and a block's width apart."""
 
+WRIST_CAMERA = (0.004, 0.055, -0.015)
+"""Where the wrist camera sits in the frame of the body `gripper` [m]: beside the palm."""
 OVERHEAD_POSITION = (0.46, -0.020, 0.50)
+"""Of the overhead camera [m]: in front of the arm, so that the gripper hides little of what is below it."""
 OVERHEAD_TARGET = (0.175, -0.020, 0.0)
+"""The point in the middle of its picture [m]."""
+OVERHEAD_UP = (-1.0, 0.0, 0.0)
+"""The arm's base is at the top of its picture."""
 OVERHEAD_FOVY = 41.5
+"""Vertical field of view [degrees]: bowl and workspace fill the width of a square picture."""
 
-_PAD = (0.004, 0.007, 0.009)
-_TIMESTEP = 0.005
+_PAD = (0.004, 0.007, 0.009)  # half sizes [m]
+_TIMESTEP = 0.005  # [s] at most; the control period is a multiple of it
 
 
 def build_model(task: TaskConfig) -> mujoco.MjModel:
@@ -95,6 +102,7 @@ def _robot(*, meshes: bool) -> mujoco.MjSpec:
         mesh.name, mesh.file = name, ""
         mesh.uservert, mesh.userface = vertices.ravel(), faces.ravel()
     spec.body("gripper").add_site(name="grip", pos=GRIP_IN_GRIPPER, group=4)
+    # A real servo holds its goal within a fraction of a degree; the package's gains sag by several under gravity.
     for actuator in spec.actuators:
         kp, kv = (20.0, 1.0) if actuator.name == "gripper" else (200.0, 8.0)
         actuator.gainprm[0] = kp
@@ -104,15 +112,16 @@ def _robot(*, meshes: bool) -> mujoco.MjSpec:
     return spec
 
 
-def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the orientation (wxyz) of a camera that looks from a position to a target, the arm's base at the top.
+def look_at(position: np.ndarray, target: np.ndarray, *, up: tuple[float, float, float]) -> np.ndarray:
+    """Return the orientation (wxyz) of a camera that looks from a position to a target.
 
     Args:
         position: Of the camera (3,) [m].
         target: Point in the middle of its picture (3,) [m].
+        up: Direction that points upwards in its picture.
     """
     backward = (position - target) / np.linalg.norm(position - target)
-    right = np.cross((-1.0, 0.0, 0.0), backward)
+    right = np.cross(up, backward)
     right /= np.linalg.norm(right)
     quaternion = np.zeros(4)
     mujoco.mju_mat2Quat(quaternion, np.stack([right, np.cross(backward, right), backward], axis=1).ravel())
@@ -135,7 +144,13 @@ def _add_pads(spec: mujoco.MjSpec) -> None:
     x, y, z = GRIP_IN_GRIPPER
     reach = BLOCK_SIZE / 2 + _PAD[0]
     # A block weighs so little that default contacts would let the jaws sink into it by millimetres.
-    contact = {"friction": (1.5, 0.02, 0.001), "condim": 6, "priority": 1, "solref": (0.01, 1.0), "solimp": (0.95, 0.99, 0.001, 0.5, 2.0)}
+    contact = {
+        "friction": (1.5, 0.02, 0.001),
+        "condim": 6,
+        "priority": 1,
+        "solref": (0.01, 1.0),
+        "solimp": (0.95, 0.99, 0.001, 0.5, 2.0),
+    }
     pad = {"size": _PAD, "rgba": (0.15, 0.15, 0.15, 1.0), **contact}
     hidden = {"group": 3}
     box = mujoco.mjtGeom.mjGEOM_BOX
@@ -197,10 +212,9 @@ def _add_block(spec: mujoco.MjSpec, name: str) -> None:
 
 def _add_cameras(spec: mujoco.MjSpec) -> None:
     position, target = np.array(OVERHEAD_POSITION), np.array(OVERHEAD_TARGET)
-    spec.worldbody.add_camera(name="overhead", pos=position, quat=look_at(position, target), fovy=OVERHEAD_FOVY)
-    # Beside the palm, looking down along the jaws: a block stays in view from the approach until it is held.
-    backward = np.array([0.0, 0.055, 0.11]) / math.hypot(0.055, 0.11)
-    right = np.array([1.0, 0.0, 0.0])
-    quat = np.zeros(4)
-    mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(backward, right), backward], axis=1).ravel())
-    spec.body("gripper").add_camera(name="wrist", pos=(0.004, 0.055, -0.015), quat=quat, fovy=60)
+    orientation = look_at(position, target, up=OVERHEAD_UP)
+    spec.worldbody.add_camera(name="overhead", pos=position, quat=orientation, fovy=OVERHEAD_FOVY)
+    # It looks past the jaws at what is below them: a block stays in view from the approach until it is let go.
+    position = np.array(WRIST_CAMERA)
+    orientation = look_at(position, position - np.array([0.0, 0.055, 0.11]), up=(0.0, 1.0, 0.0))
+    spec.body("gripper").add_camera(name="wrist", pos=position, quat=orientation, fovy=60.0)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from foreact.errors import ConfigError, unknown_name
 
-CAMERAS = ("overhead", "wrist")
+Camera = Literal["overhead", "wrist"]
+CAMERAS: tuple[Camera, ...] = ("overhead", "wrist")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -56,7 +57,7 @@ class TaskConfig:
     """Control rate [Hz]."""
     max_seconds: float = 8.0
     """An episode that has not ended by then is cut off and judged."""
-    cameras: tuple[Literal["overhead", "wrist"], ...] = CAMERAS
+    cameras: tuple[Camera, ...] = CAMERAS
     """Cameras in the observation; none of them (an empty tuple) renders nothing."""
     overhead_size: tuple[int, int] = (96, 96)
     """Height and width [pixels] of the overhead camera."""

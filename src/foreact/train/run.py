@@ -216,7 +216,7 @@ def _trainer(run: RunConfig, out: Path, meta: CheckpointMeta, callbacks: list[Ca
         val_check_interval=config.val_every * config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        log_every_n_steps=config.log_every,
+        log_every_n_steps=min(config.log_every, config.steps * config.accumulate),
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -1,0 +1,342 @@
+"""Data sets that are damaged or contradict themselves are refused with the offender's name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from data.recordings import FEATURES, FPS, LENGTHS, frames_of, record
+from foreact.data.source import EpisodeSource, open_source
+from foreact.data.video import encode_video
+from foreact.errors import DataError
+
+DATA = "data/chunk-000/file-000.parquet"
+ROWS = "meta/episodes/chunk-000/file-000.parquet"
+WRIST = "videos/observation.images.wrist/chunk-000/file-000.mp4"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("recorded") / "data")
+
+
+@pytest.fixture
+def root(recorded: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return shutil.copytree(recorded, tmp_path / "data")
+
+
+def edit_info(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    info = json.loads((root / "meta/info.json").read_text())
+    change(info)
+    (root / "meta/info.json").write_text(json.dumps(info))
+
+
+def edit_table(path: Path, column: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    table = pq.read_table(path)
+    position = table.column_names.index(column)
+    values = change(table[column].to_pylist())
+    pq.write_table(table.set_column(position, column, pa.array(values, table.schema.field(column).type)), path)
+
+
+def read_all(source: EpisodeSource) -> None:
+    for index in source.episode_indices:
+        source.episode(index)
+        for camera in source.features.cameras:
+            for _ in source.frames(index, camera.name):
+                pass
+
+
+def damage(root: Path, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        read_all(open_source(root))
+    assert "\n" not in str(error.value)
+
+
+def test_a_path_without_a_data_set_says_what_is_there(tmp_path: Path) -> None:
+    for name, message in (
+        ("gone", "no data set at '.*gone': there is no such folder"),
+        ("file", "no data set at '.*file': it is a file"),
+        ("empty", r"expected meta/info.json of a LeRobotDataset, found an empty folder"),
+        ("aloha", "found HDF5 episodes"),
+        ("photos", r"found 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"),
+    ):
+        path = tmp_path / name
+        if name == "file":
+            path.touch()
+        elif name != "gone":
+            path.mkdir()
+        if name == "aloha":
+            (path / "episode_0.hdf5").touch()
+        if name == "photos":
+            for number in range(7):
+                (path / f"{number}.jpg").touch()
+        with pytest.raises(DataError, match=message):
+            open_source(path)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("v2.1", r"is a LeRobotDataset v2.1, expected v3.0; convert it with LeRobot's convert_dataset_v21_to_v30"),
+        ("v9.0", r"says codebase_version v9.0; expected v3.0"),
+        (None, "says codebase_version None"),
+    ],
+)
+def test_other_versions_are_named(root: Path, version: str | None, message: str) -> None:
+    edit_info(root, lambda info: info.update(codebase_version=version))
+    damage(root, message)
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x00\x01"])
+def test_an_info_file_that_is_not_json_is_refused(root: Path, content: str) -> None:
+    (root / "meta/info.json").write_text(content)
+    damage(root, r"'.*info.json' cannot be read as JSON \(.*\); copy the data set again")
+
+
+def test_an_info_file_that_is_no_object_is_refused(root: Path) -> None:
+    (root / "meta/info.json").write_text("[]")
+    damage(root, "holds a list, expected a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda info: info.pop("fps"), "has fps = None, expected a number"),
+        (lambda info: info.update(fps=0), "has fps = 0, expected a positive rate"),
+        (lambda info: info.update(total_episodes="4"), "has total_episodes = '4', expected a whole number"),
+        (lambda info: info.pop("features"), "has features = None, expected a mapping"),
+        (lambda info: info["features"].pop("action"), r"has no feature 'action'; it has: observation.state, .*"),
+        (
+            lambda info: info.update(video_path=None),
+            r"has video feature 'observation.images.overhead' but no video_path",
+        ),
+        (
+            lambda info: info["features"]["observation.images.wrist"].update(shape=[32, 32]),
+            r"feature 'observation.images.wrist' .* has shape \[32, 32\] .* expected height, width and channels, 3",
+        ),
+        (
+            lambda info: info["features"]["observation.images.wrist"].update(info={"is_depth_map": True}),
+            r"'observation.images.wrist' .* has shape \[32, 32, 3\] .* channels, 1 of them",
+        ),
+    ],
+)
+def test_an_info_file_that_contradicts_itself_is_refused(
+    root: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit_info(root, change)
+    damage(root, message)
+
+
+def test_depth_that_belongs_to_no_camera_is_refused(root: Path) -> None:
+    axes = ["height", "width", "channels"]
+    depth = {"dtype": "video", "shape": [32, 32, 1], "names": axes, "info": {"is_depth_map": True}}
+    edit_info(root, lambda info: info["features"].update({"observation.images.head_depth": depth}))
+    damage(root, "depth feature 'observation.images.head_depth' .* belongs to no camera; .*'<camera>_depth'.* overhead")
+
+
+@pytest.mark.parametrize("name", [DATA, ROWS, WRIST])
+def test_a_missing_file_is_named(root: Path, name: str) -> None:
+    (root / name).unlink()
+    damage(root, "has no parquet files" if name == ROWS else f"lacks 1 of 3 files, first '{name}'; copy or download")
+
+
+@pytest.mark.parametrize("name", [DATA, ROWS])
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_parquet_file_cut_short_is_refused(root: Path, name: str, keep: float) -> None:
+    content = (root / name).read_bytes()
+    (root / name).write_bytes(content[: int(keep * len(content))])
+    damage(root, f"'.*{name}' cannot be read as parquet")
+
+
+def test_a_video_cut_short_is_refused(root: Path) -> None:
+    content = (root / WRIST).read_bytes()
+    (root / WRIST).write_bytes(content[: len(content) // 2])
+    damage(root, f"'.*{WRIST}' is damaged")
+
+
+def test_rows_that_are_gone_are_counted(root: Path) -> None:
+    table = pq.read_table(root / DATA)
+    pq.write_table(table.slice(0, len(table) - 3), root / DATA)
+    damage(root, "episode 3 has 12 rows in '.*', its metadata say 15")
+
+
+def test_episodes_that_are_gone_are_counted(root: Path) -> None:
+    pq.write_table(pq.read_table(root / ROWS).slice(0, 3), root / ROWS)
+    damage(root, "lists 3 episodes, info.json 4")
+
+
+def test_a_column_that_is_gone_is_named(root: Path) -> None:
+    pq.write_table(pq.read_table(root / DATA).drop_columns("action"), root / DATA)
+    damage(root, "has no column 'action' although info.json lists it")
+
+
+def test_vectors_of_another_size_are_refused(root: Path) -> None:
+    edit_info(root, lambda info: info["features"]["observation.state"].update(shape=[4], names=None))
+    damage(root, "episode 0: 'observation.state' has 3 dimensions in .*, info.json says 4")
+
+
+def test_a_video_with_fewer_frames_than_rows_is_refused(root: Path) -> None:
+    wrist = [frame for number in range(4) for frame in frames_of(number)["wrist"]]
+    encode_video(root / WRIST, wrist[:-2], FPS)
+    damage(root, r"episode 3, feature 'observation.images.wrist': '.*' ends after 13 of 15 frames")
+
+
+def test_a_video_with_more_frames_than_rows_is_refused(root: Path) -> None:
+    wrist = [frame for number in range(4) for frame in frames_of(number)["wrist"]]
+    encode_video(root / WRIST, [*wrist, wrist[-1]], FPS)
+    damage(root, r"episode 3, feature 'observation.images.wrist': '.*' goes on after the 15 frames of its last episode")
+
+
+def test_a_span_of_another_length_than_the_rows_is_refused(root: Path) -> None:
+    column = "videos/observation.images.wrist/to_timestamp"
+    for change, declared in ((0.2, 14), (-0.3, 9)):
+        edit_table(root / ROWS, column, lambda stops, change=change: [stops[0] + change, *stops[1:]])  # type: ignore[misc]
+        damage(root, rf"episode 0, feature 'observation.images.wrist': {declared} video frames for 12 rows")
+        edit_table(root / ROWS, column, lambda stops, change=change: [stops[0] - change, *stops[1:]])  # type: ignore[misc]
+
+
+def test_frames_of_another_size_are_refused(root: Path) -> None:
+    encode_video(root / WRIST, [np.zeros((64, 32, 3), np.uint8)] * sum(LENGTHS), FPS)
+    damage(root, "episode 0, camera 'wrist': frame 0 is 64x32, info.json says 32x32")
+
+
+def test_a_video_of_another_rate_is_refused(root: Path) -> None:
+    wrist = [frame for number in range(4) for frame in frames_of(number)["wrist"]]
+    encode_video(root / WRIST, wrist, 2 * FPS)
+    damage(root, r"episode 0, .*wrist': frame 1 lies at 0.0500 s .*; the video has 20 frames/s, the data set 10")
+
+
+def test_timestamps_of_another_rate_are_refused(root: Path) -> None:
+    edit_info(root, lambda info: info.update(fps=30))
+    damage(
+        root, r"episode 0: frame 1 has timestamp 0.1 s, expected 0.0333\d* s; the recorded rate is not the 30 frames/s"
+    )
+
+
+def test_a_slow_drift_of_timestamps_is_refused_only_when_frames_no_longer_match(root: Path) -> None:
+    """Frames pair with rows by number: jitter below half a frame does no harm."""
+    rng = np.random.default_rng(0)
+    edit_table(root / DATA, "timestamp", lambda times: [time + rng.uniform(0, 0.02) for time in times])
+    read_all(open_source(root))
+    edit_table(root / DATA, "timestamp", lambda times: [1.05 * time for time in times])
+    damage(root, r"episode 0: frame \d+ has timestamp")
+
+
+def test_unknown_cameras_and_episodes_are_refused_with_the_choices(root: Path) -> None:
+    source = open_source(root)
+    with pytest.raises(DataError, match="unknown camera 'wirst'; did you mean 'wrist'"):
+        next(source.frames(0, "wirst"))
+    with pytest.raises(DataError, match="has no episode 9; it has 4, from 0 to 3"):
+        source.episode(9)
+    with pytest.raises(DataError, match="unknown camera 'wrist'"):
+        next(source.depth(0, "wrist"))
+
+
+def test_episodes_may_be_read_in_any_order(root: Path) -> None:
+    source = open_source(root)
+    for index in (2, 0, 3, 3, 1):
+        read = np.array(list(source.frames(index, "wrist")), int)
+        assert np.abs(read - np.array(frames_of(index)["wrist"], int)).mean() < 4  # codec error; frames differ by 10
+        assert source.episode(index).action[0, 0] == index
+
+
+def test_episode_indices_may_have_gaps(root: Path) -> None:
+    """BEHAVIOR's start at 10 and jump by 10."""
+    edit_table(root / ROWS, "episode_index", lambda indices: [10 * (index + 1) for index in indices])
+    edit_table(root / DATA, "episode_index", lambda indices: [10 * (index + 1) for index in indices])
+    source = open_source(root)
+    assert source.episode_indices == (10, 20, 30, 40)
+    assert source.episode(30).action[0].tolist() == [2.0, 0.0]
+    read_all(source)
+
+
+def test_a_row_that_a_killed_recording_did_not_finish_does_not_count(root: Path) -> None:
+    edit_info(root, lambda info: info.update(total_episodes=3))
+    assert open_source(root).episode_indices == (0, 1, 2)
+
+
+def test_paths_come_from_the_info_file(root: Path) -> None:
+    (root / "data").rename(root / "tables")
+    edit_info(root, lambda info: info.update(data_path="tables/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"))
+    read_all(open_source(root))
+
+
+def test_the_fingerprint_follows_the_content_not_the_place(recorded: Path, root: Path) -> None:
+    assert open_source(recorded).fingerprint() == open_source(root).fingerprint()
+    edit_table(root / DATA, "action", lambda actions: [[7.0, 7.0], *actions[1:]])
+    assert open_source(recorded).fingerprint() != open_source(root).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b", "c"], ("a", "b", "c")),
+        ([["a", "b", "c"]], ("a", "b", "c")),
+        ({"motors": ["a", "b", "c"]}, ("a", "b", "c")),
+        ({"arm": ["a", "b"], "hand": ["c"]}, ("a", "b", "c")),
+        ({"b": 1, "c": 2, "a": 0}, ("a", "b", "c")),
+        (None, ("state_0", "state_1", "state_2")),
+        (["state"], ("state_0", "state_1", "state_2")),
+    ],
+)
+def test_names_are_found_in_every_form_that_occurs(root: Path, names: Any, expected: tuple[str, ...]) -> None:
+    edit_info(root, lambda info: info["features"]["observation.state"].update(names=names))
+    assert open_source(root).features.state_names == expected
+
+
+def test_cameras_are_told_by_type_and_their_axes_by_name(root: Path) -> None:
+    """BEHAVIOR 2026 has `observation.rgb.<cam>`; others declare channels first."""
+
+    def change(info: dict[str, Any]) -> None:
+        spec = info["features"].pop("observation.images.overhead")
+        spec.update(shape=[3, 48, 64], names=["channel", "height", "width"])
+        info["features"]["observation.rgb.zed"] = spec
+
+    edit_info(root, change)
+    (root / "videos/observation.images.overhead").rename(root / "videos/observation.rgb.zed")
+    table = pq.read_table(root / ROWS)
+    renamed = [name.replace("observation.images.overhead", "observation.rgb.zed") for name in table.column_names]
+    pq.write_table(table.rename_columns(renamed), root / ROWS)
+    source = open_source(root)
+    sizes = {camera.name: (camera.height, camera.width) for camera in source.features.cameras}
+    assert sizes == {"observation.rgb.zed": (48, 64), "wrist": (32, 32)}
+    assert len(list(source.frames(0, "observation.rgb.zed"))) == LENGTHS[0]
+
+
+def with_embedded_images(root: Path, damaged: int | None = None) -> list[np.ndarray]:
+    """Turn the wrist's video into PNG pictures inside the table."""
+    import io
+
+    pictures = [frame for number in range(4) for frame in frames_of(number)["wrist"]]
+    cells = []
+    for number, picture in enumerate(pictures):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, format="PNG")
+        content = buffer.getvalue()
+        cells.append({"bytes": content[:20] if number == damaged else content, "path": f"{number}.png"})
+    table = pq.read_table(root / DATA)
+    column = pa.array(cells, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    pq.write_table(table.append_column("observation.images.wrist", column), root / DATA)
+    edit_info(root, lambda info: info["features"]["observation.images.wrist"].update(dtype="image"))
+    return pictures
+
+
+def test_embedded_pictures_come_back_exactly(root: Path) -> None:
+    pictures = with_embedded_images(root)
+    source = open_source(root)
+    read = [frame for index in source.episode_indices for frame in source.frames(index, "wrist")]
+    np.testing.assert_array_equal(read, pictures)
+    assert source.features.cameras == FEATURES.cameras
+
+
+def test_a_damaged_embedded_picture_is_named(root: Path) -> None:
+    with_embedded_images(root, damaged=LENGTHS[0] + 4)
+    damage(root, "episode 1: frame 4 of 'observation.images.wrist' in '.*' is not an image")
