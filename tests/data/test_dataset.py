@@ -123,8 +123,12 @@ def test_loaders_return_the_same_batches_with_and_without_processes(root: Path, 
     batches: list[list[Batch]] = []
     for workers in (0, 1):
         context = "spawn" if workers else None
-        loader = DataLoader(
-            dataset, batch_size=8, collate_fn=collate, num_workers=workers, multiprocessing_context=context
+        loader: DataLoader[Batch] = DataLoader(
+            dataset,
+            batch_size=8,
+            collate_fn=collate,  # type: ignore[arg-type]
+            num_workers=workers,
+            multiprocessing_context=context,
         )
         batches.append(list(loader))
     assert sum(batch.size for batch in batches[0]) == sum(LENGTHS)

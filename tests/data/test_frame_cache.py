@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> multiprocessing.context.ForkServerContext:
     """New processes, forked from a server that has imported torch once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["data.children"])
+    context.set_forkserver_preload(["foreact.data.frame_cache"])
     return context
 
 

@@ -1,10 +1,10 @@
 import math
 
-import mujoco
 import numpy as np
 import pytest
 
 from foreact.errors import SimulationError
+from foreact.sim.backend import mujoco
 from foreact.sim.env import REST_ARM, PickPlaceEnv
 from foreact.sim.kinematics import Kinematics
 from foreact.sim.layout import WORKSPACE

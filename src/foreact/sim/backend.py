@@ -53,6 +53,10 @@ def make_gl_context(width: int, height: int) -> Any:
             "rendering is off: MUJOCO_GL is 'disable'; unset it, or use an environment without cameras"
         )
     try:
+        if os.environ.get("MUJOCO_GL") == "egl":  # even where MuJoCo was imported before this module, with GLFW
+            from mujoco.egl import GLContext
+
+            return GLContext(width, height)
         return mujoco.GLContext(width, height)
     except Exception as error:  # whatever the driver raises, the remedy is the same
         backend = os.environ.get("MUJOCO_GL") or "the default"

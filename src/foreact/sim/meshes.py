@@ -88,7 +88,7 @@ def _cache_file() -> Path:
 
 
 def _read(path: Path) -> dict[str, Mesh]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         names = sorted({key.partition("/")[0] for key in arrays.files})
         return {name: (arrays[f"{name}/vertices"], arrays[f"{name}/faces"]) for name in names}
 

@@ -1,0 +1,41 @@
+"""The documentation runs: every command and code block of the walkthrough, in order, in an empty folder."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for language, body in BLOCK.findall((ROOT / "docs" / "walkthrough.md").read_text()):
+        assert language in ("sh", "python")
+        calls = [[sys.executable, "-c", body]]
+        if language == "sh":
+            words = [shlex.split(line) for line in body.splitlines()]
+            assert all(call[0] == "foreact" for call in words)
+            calls = [[sys.executable, "-m", "foreact.cli.main", *call[1:]] for call in words]
+        for call in calls:
+            done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, f"{body}\n{done.stderr}"
+    assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_or_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    named = re.findall(r"`((?:src|tests|docs|benchmarks|scripts)/[\w./]+\.\w+)`", text)
+    for link in links:
+        assert (page.parent / link).exists(), link
+    for name in named:
+        assert (ROOT / name).exists(), name
