@@ -71,7 +71,10 @@ def record(root: Path, n_episodes: int = len(LENGTHS), finish: bool = True) -> P
     return root
 
 
-if __name__ == "__main__":
-    endless = open_writer(Path(sys.argv[1]))
+def record_without_end(writer: DatasetWriter) -> None:
     while True:
-        endless.add(stage(endless.staging, endless.n_episodes))
+        writer.add(stage(writer.staging, writer.n_episodes))
+
+
+if __name__ == "__main__":
+    record_without_end(open_writer(Path(sys.argv[1])))

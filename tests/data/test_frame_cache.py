@@ -2,11 +2,8 @@
 
 import multiprocessing
 import pickle
-import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -161,19 +158,9 @@ def test_a_camera_name_cannot_lead_out_of_the_cache(root: Path, tmp_path: Path) 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 66 MiB: 2 above what the cache leaves free."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=66m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    # A mapped file keeps it busy for a moment.
-    for _ in range(50):
-        if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0:
-            break
-        time.sleep(0.1)
+def small_disk(make_disk: Callable[[int], Path]) -> Path:
+    """66 MiB: 2 above what the cache leaves free."""
+    return make_disk(66 * 1024)
 
 
 def test_a_cache_that_does_not_fit_on_the_disk_is_not_begun(root: Path, small_disk: Path) -> None:

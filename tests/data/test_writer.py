@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from data.recordings import (
     length_of,
     open_writer,
     record,
+    record_without_end,
     stage,
     task_of,
     vectors_of,
@@ -255,11 +256,27 @@ def test_a_kill_before_each_single_file_operation_leaves_a_valid_data_set(
         assert n_episodes == 3 or (action == "add" and n_episodes == 2)
         assert_holds(root, n_episodes)
         assert_valid_by_position(root, n_episodes)
-        if step % 4 == 1:
-            open_writer(root, resume=True).finish()
+        open_writer(root, resume=True).finish()
+        assert len(files(root)) == len(merged_files())
+        rows = pq.read_table(root / merged_files()[0])["index"].to_numpy()
+        np.testing.assert_array_equal(rows, np.arange(sum(length_of(number) for number in range(n_episodes))))
+        if step % 4 == 0:
             assert_holds(root, n_episodes)
-            assert_valid_by_position(root, n_episodes)
-            assert len([name for name in files(root) if name.endswith((".mp4", ".parquet"))]) == 5
+
+
+@pytest.mark.parametrize("size", [160, 190, 220, 250, 280])
+def test_a_recording_on_a_full_disk_says_so_and_is_valid(size: int, make_disk: Callable[[int], Path]) -> None:
+    """Disks of different size fill up in different files: videos, tables, info.json."""
+    root = make_disk(size) / "data"
+    writer = open_writer(root)
+    with pytest.raises(DataError, match=r"the disk is full while writing '.*' \(\d+ kB free\); free some space"):
+        record_without_end(writer)
+    assert writer.n_episodes > 0
+    assert_holds(root, writer.n_episodes)
+    assert_valid_by_position(root, writer.n_episodes)
+    with pytest.raises(DataError, match=r"the disk is full while writing"):
+        writer.finish()
+    assert_holds(root, writer.n_episodes)
 
 
 def test_a_second_process_may_not_write_into_the_same_folder(tmp_path: Path) -> None:
@@ -333,10 +350,16 @@ def test_an_episode_that_is_not_of_the_data_set_is_refused(tmp_path: Path) -> No
         (other(vectors={"action": vectors["action"]}), "lacks 'observation.(environment_)?state'"),
         (
             other(vectors={**vectors, "action": np.ones((12, 3))}),
-            "'action' has 3 dimensions, the data set's features 2",
+            "'action' has 3 dimensions, the data set 2",
         ),
-        (other(vectors={**vectors, "next.done": np.ones(12)}), "further vectors .*next.done"),
-        (other(frames={"overhead": frames["overhead"]}), "'observation.images.wrist' of the episode is None"),
+        (
+            other(vectors={**vectors, "next.done": np.ones(12)}),
+            "further vectors are .*'next.done' float32 .*, the data set's 'next.success' bool",
+        ),
+        (
+            other(frames={"overhead": frames["overhead"]}),
+            "no frames for 'observation.images.wrist'; it has: observation.images.overhead",
+        ),
         (other(frames={**frames, "head": frames["wrist"]}), "unknown camera feature 'observation.images.head'"),
         (
             other(frames={**frames, "wrist": frames["overhead"]}),

@@ -65,7 +65,7 @@ def test_the_observation_has_lerobots_keys_and_the_sizes_asked_for() -> None:
     env = PickPlaceEnv(level("L1", **SMALL))
     observation, info = env.reset(seed=0)
     env.close()
-    assert observation in env.observation_space
+    assert env.observation_space.contains(observation)
     shapes = {key: (value.shape, str(value.dtype)) for key, value in observation.items()}
     assert shapes == {
         STATE: ((6,), "float32"),
@@ -117,7 +117,7 @@ def test_spawned_processes_simulate_like_this_one() -> None:
         foreact.sim.ENV_ID, 2, vectorization_mode="async", vector_kwargs={"context": "spawn"}, task=task
     )
     single = PickPlaceEnv(task)
-    pictures, _ = vector.reset(seed=[7, 8])
+    pictures, _ = vector.reset(seed=[7, 8])  # type: ignore[arg-type]
     for index, seed in enumerate((7, 8)):
         alone, _ = single.reset(seed=seed)
         for key, value in alone.items():
@@ -182,9 +182,9 @@ def test_the_start_pose_varies_by_no_more_than_asked() -> None:
 def test_blocks_that_an_episode_does_not_use_are_out_of_sight() -> None:
     env = PickPlaceEnv(level("L3", cameras=()))
     counts = set()
-    for seed in range(10):
+    for seed in range(20):
         _, info = env.reset(seed=seed)
-        used = int(np.isfinite(info["confusers"]).all(axis=1).sum())
+        used = len(info["confusers"])
         counts.add(used)
         far = np.linalg.norm(env.block_positions()[1 + used :, :2], axis=1)
         assert np.all(far > 1.0)
@@ -195,7 +195,7 @@ def test_blocks_that_an_episode_does_not_use_are_out_of_sight() -> None:
 
 def test_a_success_is_rewarded_and_says_where_the_jaws_closed(env: PickPlaceEnv) -> None:
     _, info = env.reset(seed=0)
-    assert np.isnan(info["closing_target_mm"])
+    assert info["closing_target_mm"] == np.inf
     expert = Expert(env)
     while True:
         _, reward, terminated, truncated, info = env.step(expert.act())
@@ -205,7 +205,7 @@ def test_a_success_is_rewarded_and_says_where_the_jaws_closed(env: PickPlaceEnv)
     assert terminated
     assert info["outcome"] == "success"
     assert info["closing_target_mm"] < 5.0
-    apart = 1000 * np.linalg.norm(info["target"] - info["confusers"][0])
+    apart = 1000 * np.linalg.norm(info["target"] - np.array(info["confusers"][0]))
     assert info["closing_confuser_mm"] == pytest.approx(apart, abs=5.0)
 
 

@@ -62,7 +62,7 @@ def test_one_block_alone_is_a_task_too() -> None:
 
 def test_a_bowl_anywhere_goes_everywhere() -> None:
     bowls = np.array([layout.bowl for layout in draw(level("L1", bowl="random"), 1000)])
-    histogram, _, _ = np.histogram2d(*bowls.T, bins=(2, 5), range=((0.12, 0.23), (-0.172, 0.12)))
+    histogram, _, _ = np.histogram2d(bowls[:, 0], bowls[:, 1], bins=[2, 5], range=[[0.12, 0.23], [-0.172, 0.12]])
     assert histogram.min() > 10
 
 

@@ -61,7 +61,7 @@ def test_only_what_lies_in_the_bowl_ends_an_episode() -> None:
 
 @pytest.mark.parametrize("unfinished", [{"gripper_open": False}, {"at_rest": False}])
 def test_a_target_in_the_bowl_counts_once_let_go_and_at_rest(unfinished: dict[str, bool]) -> None:
-    held_back = replace(IN_BOWL, **unfinished)  # type: ignore[arg-type]
+    held_back = replace(IN_BOWL, **unfinished)
     assert tell([START, HELD, held_back]) == "timeout"
     assert tell([START, HELD, held_back, IN_BOWL]) == "success"
 
@@ -92,4 +92,4 @@ def test_closing_offsets_are_distances_in_millimetres() -> None:
     jaws, target = np.array([0.20, 0.10]), np.array([0.23, 0.14])
     confusers = np.array([[0.20, 0.00], [0.26, 0.18]])
     assert closing_offsets(jaws, target, confusers) == pytest.approx((50.0, 100.0))
-    assert math.isnan(closing_offsets(jaws, target, np.empty((0, 2)))[1])
+    assert closing_offsets(jaws, target, np.empty((0, 2)))[1] == math.inf

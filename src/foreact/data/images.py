@@ -23,8 +23,6 @@ def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if frames.shape[-2:] == size:
         return frames
-    # One memory layout, because kernels for different layouts may differ in the last bit.
-    frames = frames.contiguous(memory_format=torch.channels_last)
     return resize(frames, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 

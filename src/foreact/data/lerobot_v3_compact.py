@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from foreact.data.files import PARTIAL
 from foreact.data.lerobot_v3_tables import (
     DATA_LIMIT_MB,
     DATA_PATH,
@@ -237,3 +238,5 @@ def _remove_unneeded(root: Path, rows: pa.Table, video_keys: Sequence[str]) -> N
         for folder in (root / prefix).glob("chunk-*"):
             if not any(folder.iterdir()):
                 folder.rmdir()
+    for path in (root / "meta").glob(f"*{PARTIAL}"):
+        path.unlink()

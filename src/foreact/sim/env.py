@@ -46,11 +46,13 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     positions [rad], `observation.environment_state` (2,) the cue (x, y) [m], drawn once an episode, and
     `observation.images.<camera>` uint8 (H, W, 3). The reward is 1 on success, else 0.
 
-    `info` always has: `outcome` (None until the episode ends), `success`, `target` (2,) and `confusers` (n, 2)
-    [m] as placed (NaN for those not used), `bowl` (2,) [m], `cue` (2,) [m], and where the gripper first closed:
-    `closing_target_mm`, `closing_confuser_mm` (NaN until then).
+    `info` always has: `outcome` (None until the episode ends), `success`, where blocks were placed, `target` (2,)
+    and `confusers` ((x, y), ...) [m], `bowl` (2,) [m], `cue` (2,) [m], and how far from the target and from the
+    nearest confuser the gripper first closed, `closing_target_mm` and `closing_confuser_mm` (infinite until it does).
     """
 
+    action_space: spaces.Box
+    observation_space: spaces.Dict  # type: ignore[assignment]  # gymnasium's own is not typed as one
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012, as gymnasium has it
 
     def __init__(
@@ -86,8 +88,8 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._pads = [self.model.geom(name).id for name in ("fixed_pad", "moving_pad")]
         self._n_blocks = 1 + self.task.confusers[1]
 
-        self._lower, self._upper = self.model.jnt_range[: len(JOINTS)].T.astype(np.float32)
-        self.action_space = spaces.Box(self._lower, self._upper, dtype=np.float32)
+        lower, upper = self.model.jnt_range[: len(JOINTS)].T.astype(np.float32)
+        self.action_space = spaces.Box(lower, upper, dtype=np.float32)
         vectors: dict[str, spaces.Space[Any]] = {
             STATE: spaces.Box(-np.pi, np.pi, (len(JOINTS),), dtype=np.float32),
             ENVIRONMENT_STATE: spaces.Box(-1.0, 1.0, (2,), dtype=np.float32),
@@ -96,7 +98,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             image_key(camera): spaces.Box(0, 255, (*self.task.size(camera), 3), dtype=np.uint8)
             for camera in self.task.cameras
         }
-        self.observation_space = spaces.Dict({**vectors, **images})  # type: ignore[assignment]
+        self.observation_space = spaces.Dict({**vectors, **images})
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -115,7 +117,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._place_blocks()
         noise = self.np_random.uniform(-self.task.start_noise, self.task.start_noise, size=len(REST_ARM))
         start = np.append(np.array(REST_ARM) + noise, OPEN_ANGLE)
-        self._command = np.clip(start, self._lower, self._upper)
+        self._command = np.clip(start, self.action_space.low, self.action_space.high)
         self.data.qpos[: len(JOINTS)] = self._command
         self.data.ctrl[:] = self._command
         mujoco.mj_forward(self.model, self.data)
@@ -123,7 +125,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._steps = 0
         self._tracker = OutcomeTracker()
         self._outcome: Outcome | None = None
-        self._closing = (float("nan"), float("nan"))
+        self._closing = (float("inf"), float("inf"))
         self._closed = False
         return self._observation(), self._info()
 
@@ -139,7 +141,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         goal = np.asarray(action, dtype=np.float64)
         if goal.shape != (len(JOINTS),) or not np.isfinite(goal).all():
             raise SimulationError(f"action must be {len(JOINTS)} finite joint positions [rad], not {action!r}")
-        goal = np.clip(goal, self._lower, self._upper)
+        goal = np.clip(goal, self.action_space.low, self.action_space.high)
         if not self._closed and goal[-1] < CLOSING_ANGLE:
             self._closed = True
             blocks = self.block_positions()[:, :2]
@@ -173,6 +175,8 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def picture(self, camera: str, size: tuple[int, int]) -> np.ndarray:
         """Return what a camera sees now, uint8 (H, W, 3)."""
+        if self._renderer is not None and not self._renderer.fits(size):
+            self.close()
         if self._renderer is None:
             sizes = [self.render_size, *(self.task.size(name) for name in CAMERAS), size]
             height, width = np.max(sizes, axis=0)
@@ -243,13 +247,11 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return {**vectors, **images}
 
     def _info(self) -> dict[str, Any]:
-        confusers = np.full((self._n_blocks - 1, 2), np.nan)
-        confusers[: len(self.layout.confusers)] = self.layout.confusers
         return {
             "outcome": self._outcome,
             "success": self._outcome == "success",
             "target": self.layout.target.copy(),
-            "confusers": confusers,
+            "confusers": tuple((float(x), float(y)) for x, y in self.layout.confusers),
             "bowl": self.layout.bowl.copy(),
             "cue": self.layout.cue.copy(),
             "closing_target_mm": self._closing[0],

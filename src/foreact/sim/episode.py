@@ -44,7 +44,7 @@ def episode_result(seed: int, info: Mapping[str, Any], actions: np.ndarray, fps:
     """Return the result of an episode from the environment's last `info` and the actions (steps, A)."""
 
     def known(value: float) -> float | None:
-        return None if np.isnan(value) else round(float(value), 2)
+        return None if not np.isfinite(value) else round(float(value), 2)
 
     return EpisodeResult(
         seed=seed,

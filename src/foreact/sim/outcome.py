@@ -78,7 +78,7 @@ class OutcomeTracker:
 
 
 def closing_offsets(jaws: np.ndarray, target: np.ndarray, confusers: np.ndarray) -> tuple[float, float]:
-    """Return how far from the target and from the nearest confuser the jaws close [mm]; NaN without confusers.
+    """Return how far from the target and from the nearest confuser the jaws close [mm]; infinite without confusers.
 
     Args:
         jaws: Middle between the jaws (2,) [m].
@@ -86,4 +86,4 @@ def closing_offsets(jaws: np.ndarray, target: np.ndarray, confusers: np.ndarray)
         confusers: Positions of the confusers (n, 2) [m].
     """
     distances = 1000 * np.linalg.norm(confusers - jaws, axis=1)
-    return 1000 * float(np.linalg.norm(target - jaws)), float(distances.min()) if len(distances) else float("nan")
+    return 1000 * float(np.linalg.norm(target - jaws)), float(distances.min()) if len(distances) else float("inf")

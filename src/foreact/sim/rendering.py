@@ -38,7 +38,7 @@ class SceneRenderer:
             SimulationError: If this machine lacks the library for headless rendering.
         """
         model.vis.global_.offheight, model.vis.global_.offwidth = height, width
-        self._model = model
+        self._model, self._size = model, (height, width)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._option = mujoco.MjvOption()
         self._gl: Any = make_gl_context(width, height)
@@ -46,6 +46,10 @@ class SceneRenderer:
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Return whether the context is large enough for a picture of this height and width [pixels]."""
+        return size[0] <= self._size[0] and size[1] <= self._size[1]
 
     def render(self, data: mujoco.MjData, camera: str, size: tuple[int, int]) -> np.ndarray:
         """Return a camera's picture, uint8 (H, W, 3).

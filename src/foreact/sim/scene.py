@@ -102,14 +102,16 @@ def _robot(*, meshes: bool) -> mujoco.MjSpec:
         mesh.name, mesh.file = name, ""
         mesh.uservert, mesh.userface = vertices.ravel(), faces.ravel()
     spec.body("gripper").add_site(name="grip", pos=GRIP_IN_GRIPPER, group=4)
-    # A real servo holds its goal within a fraction of a degree; the package's gains sag by several under gravity.
+    # With the package's gains (17.8) an outstretched arm hangs 2.6 degrees below its goal; with these, 0.24.
     for actuator in spec.actuators:
-        kp, kv = (20.0, 1.0) if actuator.name == "gripper" else (200.0, 8.0)
-        actuator.gainprm[0] = kp
-        actuator.biasprm[1:3] = -kp, -kv
-        if actuator.name == "gripper":
-            actuator.forcerange = -0.6, 0.6  # about 8 N at the pads
+        _set_gains(actuator, *((20.0, 1.0) if actuator.name == "gripper" else (200.0, 8.0)))
+    spec.actuator("gripper").forcerange = -0.6, 0.6  # about 8 N at the pads
     return spec
+
+
+def _set_gains(actuator: mujoco.MjsActuator, kp: float, kv: float) -> None:
+    actuator.gainprm[0] = kp
+    actuator.biasprm[1:3] = -kp, -kv
 
 
 def look_at(position: np.ndarray, target: np.ndarray, *, up: tuple[float, float, float]) -> np.ndarray:
