@@ -1,6 +1,5 @@
 """We read what LeRobot 0.6.1 wrote: AV1 video, embedded images, depth video and depth images."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -140,7 +140,7 @@ _COMPACT = RunConfig(
         kl_weight=10.0,
     ),
     train=TrainConfig(
-        steps=2400,
+        steps=2000,
         batch_size=64,
         lr=5e-4,
         lr_backbone=5e-4,
@@ -149,8 +149,8 @@ _COMPACT = RunConfig(
         lr_min=1e-5,
         weight_decay=1e-4,
         grad_clip=1.0,
-        val_every=400,
-        save_every=400,
+        val_every=500,
+        save_every=500,
         ema_decay=0.995,
     ),
 )

@@ -75,6 +75,22 @@ def test_the_traceback_is_shown_only_with_debug() -> None:
     assert plain.stderr.strip() == debug.stderr.strip().splitlines()[-1]
 
 
+def test_a_missing_extra_is_named_with_the_command_to_type(tmp_path: Path) -> None:
+    """A real interpreter in which mujoco cannot be found."""
+    code = (
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'mujoco': raise ModuleNotFoundError('no mujoco', name='mujoco')\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from foreact.cli.main import run\n"
+        f"sys.exit(run(['record', {str(tmp_path / 'x')!r}, '--episodes', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "error: package 'mujoco' is not installed; type: pip install 'foreact[sim]'\n"
+
+
 def test_version() -> None:
     from foreact import __version__
 

@@ -279,6 +279,15 @@ def test_a_recording_on_a_full_disk_says_so_and_is_valid(size: int, make_disk: C
     assert_holds(root, writer.n_episodes)
 
 
+@pytest.mark.parametrize("name", ["data/chunk-500/file-001.parquet", "meta/episodes/chunk-500/file-001.parquet"])
+def test_a_damaged_recording_is_not_continued(name: str, tmp_path: Path) -> None:
+    root = record(tmp_path / "data", 3, finish=False)
+    (root / name).write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=f"'.*{name}' cannot be read as parquet"):
+        open_writer(root, resume=True)
+    assert (root / "data/chunk-500/file-000.parquet").is_file()
+
+
 def test_a_second_process_may_not_write_into_the_same_folder(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "data")
     with pytest.raises(DataError, match="another process is recording into"):

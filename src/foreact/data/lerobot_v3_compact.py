@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from foreact.data.files import PARTIAL
 from foreact.data.lerobot_v3_tables import (
@@ -32,6 +31,9 @@ from foreact.data.lerobot_v3_tables import (
     FILES_PER_CHUNK,
     VIDEO_LIMIT_MB,
     VIDEO_PATH,
+    read_row_groups,
+    read_schema,
+    read_table,
     write_row_groups,
 )
 from foreact.data.video import concatenate_videos, stream_parameters
@@ -54,7 +56,7 @@ def read_episode_rows(root: Path, n_episodes: int) -> pa.Table:
         DataError: If they are not numbered from 0 without a gap.
     """
     files = sorted((root / "meta/episodes").glob("*/*.parquet"))
-    rows = pa.concat_tables([pq.read_table(path) for path in files], promote_options="default")
+    rows = pa.concat_tables([read_table(path) for path in files], promote_options="default")
     indices, first = np.unique(rows["episode_index"].to_numpy(), return_index=True)
     if not np.array_equal(indices[:n_episodes], np.arange(n_episodes)):
         raise DataError(f"the episodes of '{root}' are not numbered 0 to {n_episodes - 1}; record into another folder")
@@ -186,9 +188,8 @@ def _merge_data(root: Path, rows: pa.Table, limit: int) -> pa.Table:
 
     def table(row: int) -> _File:
         path = root / DATA_PATH.format(chunk_index=chunk[row], file_index=file[row])
-        schema = pq.read_schema(path)
         in_file = (chunk == chunk[row]) & (file == file[row])
-        return _File(path, int(length[in_file].sum()), (schema, schema.metadata), path.stat().st_size)
+        return _File(path, int(length[in_file].sum()), read_schema(path), path.stat().st_size)
 
     existing = table(n_merged - 1) if n_merged else None
     parts = [table(row) for row in range(n_merged, len(rows))]
@@ -197,21 +198,12 @@ def _merge_data(root: Path, rows: pa.Table, limit: int) -> pa.Table:
         number += group[0] is not existing
         place = divmod(number, FILES_PER_CHUNK)
         target = root / BUILD / DATA_PATH.format(chunk_index=place[0], file_index=place[1])
-        write_row_groups(target, (rows_ for part in group for rows_ in _row_groups(part)))
+        write_row_groups(target, (rows_ for part in group for rows_ in read_row_groups(part.path, part.n_frames)))
         for part in group:
             if part is not existing:
                 chunk[row], file[row] = place
                 row += 1
     return _replaced(_replaced(rows, "data/chunk_index", chunk), "data/file_index", file)
-
-
-def _row_groups(part: _File) -> Iterator[pa.Table]:
-    left = part.n_frames
-    with pq.ParquetFile(part.path) as file:
-        for group in range(file.num_row_groups):
-            if left > 0:
-                yield (table := file.read_row_group(group).slice(0, left))
-                left -= len(table)
 
 
 def _write_rows(root: Path, rows: pa.Table, limit: int) -> pa.Table:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from foreact import keys
 from foreact.data.files import cannot_write, move, write_json
-from foreact.data.lerobot_info import INFO, load_json
+from foreact.data.lerobot_info import INFO, load_json, read_info
 from foreact.data.lerobot_stats import FeatureStats, image_stats, merge_stats, vector_stats
 from foreact.data.lerobot_v3_compact import compact, read_episode_rows, recording_place
 from foreact.data.lerobot_v3_schema import STANDARD, Schema, Specs, extra_specs
@@ -209,17 +209,18 @@ class DatasetWriter:
         Raises:
             DataError: If the disk is full; the data set stays valid with a file an episode.
         """
-        if self.n_episodes:
-            self._compact()
+        self._compact()
         self._closed = True
         self._let_go()
 
     def _take(self) -> FileLock:
-        """Make the folder and lock it."""
+        """Make the folder, lock it and empty its staging."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / ".writing.lock")
             lock.acquire(timeout=0)
+            shutil.rmtree(self.staging, ignore_errors=True)
+            self.staging.mkdir()
         except Timeout as error:
             raise DataError(f"another process is recording into '{self.root}'; wait for it or end it") from error
         except OSError as error:
@@ -239,21 +240,21 @@ class DatasetWriter:
                 f"'{self.root}' is not empty (it has {', '.join(taken[:3])}); "
                 "resume the recording, or choose another folder"
             )
-        shutil.rmtree(self.staging, ignore_errors=True)
-        self.staging.mkdir()
         if not (self.root / INFO).is_file():
             return
+        self.n_episodes = read_info(self.root).total_episodes
         info = load_json(self.root / INFO)
         self._schema.check_same(info, self.root)
-        self.n_episodes, self._n_frames = info["total_episodes"], info["total_frames"]
         self._extras = self._schema.extras_of(info)
         self._compact()
         for row in read_episode_rows(self.root, self.n_episodes).to_pylist():
+            self._n_frames += row["length"]
             self._tasks += [task for task in row["tasks"] if task not in self._tasks]
             self._stats = _merged(self._stats, stats_of_row(row, info["features"]))
 
     def _compact(self) -> None:
-        compact(self.root, video_keys=self._schema.video_keys, fps=self._schema.fps, n_episodes=self.n_episodes)
+        if self.n_episodes:
+            compact(self.root, video_keys=self._schema.video_keys, fps=self._schema.fps, n_episodes=self.n_episodes)
 
 
 def _merged(before: Mapping[str, FeatureStats], more: Mapping[str, FeatureStats]) -> dict[str, FeatureStats]:
