@@ -185,6 +185,10 @@ class Batch:
         """Return the batch on a device; Lightning calls this."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; a DataLoader with `pin_memory` calls this."""
+        return self.map(lambda tensor: tensor.pin_memory())
+
     @property
     def size(self) -> int:
         """B."""

@@ -130,6 +130,27 @@ def test_the_data_set_names_its_dimensions_and_holds_its_statistics(recording: P
     np.testing.assert_allclose(stats["action"]["mean"], np.mean(rows, axis=0), atol=1e-5)
 
 
+def test_the_state_is_the_joints_that_its_names_say_and_actions_are_absolute_goals(recording: Path) -> None:
+    """Traps 11 and 12: replayed in MuJoCo, the state is qpos by name, and each action is where the joints then go."""
+    from foreact.sim.env import PickPlaceEnv
+
+    source = open_source(recording)
+    env = PickPlaceEnv(replace(TASK, cameras=()))
+    scene = recorded_scenes(recording)[0]
+    episode = source.episode(scene["episode_index"])
+    assert episode.state is not None
+    env.reset(seed=scene["seed"])
+    for dim, name in enumerate(source.features.state_names):
+        qpos = env.data.joint(name.removesuffix(".pos")).qpos[0]
+        assert episode.state[0, dim] == np.float32(qpos), name
+    env.close()
+    arm = slice(0, 5)  # the gripper squeezes, so it does not arrive
+    to_goal = np.abs(episode.action[:-1, arm] - episode.state[1:, arm]).mean()
+    moved = np.abs(episode.action[:-1, arm] - episode.state[:-1, arm]).mean()
+    assert to_goal < 0.5 * moved, "the next state lies at the action, not a step beside it"
+    assert np.abs(episode.action[:, arm]).mean() > 5 * moved, "an angle, not a difference of angles"
+
+
 def test_other_settings_or_a_foreign_folder_are_refused(recording: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"was recorded with cue_sigma 0.01, not 0.0; choose another folder"):
         record(RecordConfig(task=replace(TASK, cue_sigma=0.0), episodes=4, seed=5), recording)

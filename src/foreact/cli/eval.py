@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -37,8 +37,11 @@ class EvalOptions:
     """One seed each."""
     seed: int = 10000
     """Seed of the first episode; each further one takes the next."""
-    held_out: float | None = None
-    """Keep targets at least this far [m] from every position in the training data; --task.positions sets the rest."""
+    positions: Literal["uniform", "clusters", "held-out"] | None = None
+    """Where targets stand instead of the level's choice; `held-out` keeps away from every position in the training
+    data. --task.positions takes a list."""
+    held_out_distance: float = 0.005
+    """How far [m] held-out targets keep away."""
     controls: dict[str, Path] = field(default_factory=dict)
     """Other runs for the table, as name=RUN."""
     expert: bool = True
@@ -119,13 +122,15 @@ def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
     from foreact.sim.rollout import task_for_policy
 
     task = task_for_policy(options.task, policy)
-    if options.held_out is None:
+    if options.positions is None:
         return task
+    if options.positions != "held-out":
+        return replace(task, positions=options.positions)
     from foreact.sim.record import recorded_scenes
 
     scenes = recorded_scenes(_data_of(options.run, options.checkpoint))
     targets = tuple((scene["target"][0], scene["target"][1]) for scene in scenes)
-    return replace(task, exclude=targets, exclude_radius=options.held_out)
+    return replace(task, exclude=targets, exclude_radius=options.held_out_distance)
 
 
 def _data_of(run: Path, checkpoint: str) -> Path:

@@ -29,12 +29,14 @@ def run(arguments: list[str]) -> int:
     out = options.out or Path("runs/smoke" if options.smoke else "runs/quickstart")
 
     from foreact.cli.eval import print_table
-    from foreact.studio.quickstart import next_steps, plan, quickstart
+    from foreact.studio.quickstart import MISSING_CONTROLS, next_steps, plan, quickstart
 
     result = quickstart(plan(smoke=options.smoke), out, controls=options.controls)
     if not result.finished:
         return 130
     print_table(result.evaluations, f"{out}, level L1")
+    if not options.controls:
+        print(MISSING_CONTROLS)
     print(f"report: {result.report}\nvideo:  {result.video}\n\nwhat to try next:")
     for command, why in next_steps(out):
         print(f"  {command}\n      {why}")

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -98,8 +99,11 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
     writer = DatasetWriter(root, features=_features(config.task), robot_type=ROBOT_TYPE, resume=True)
     finished = True
     try:
-        with _bar(config.episodes, logged, failed) as progress, (root / TRIED).open("a") as log:
-            tries = _tries(config, writer.staging, first=config.seed + len(tried), workers=workers)
+        with (
+            _bar(config.episodes, logged, failed) as progress,
+            (root / TRIED).open("a") as log,
+            closing(_tries(config, writer.staging, first=config.seed + len(tried), workers=workers)) as tries,
+        ):
             while logged < config.episodes:
                 attempt = next(tries)
                 index = None
@@ -114,7 +118,6 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
                 progress.update(progress.task_ids[0], completed=logged, failed=failed)
                 if failed > 50 and failed > 4 * logged:
                     raise SimulationError(f"the expert failed in {failed} of {failed + logged} episodes; ease the task")
-            tries.close()
     except KeyboardInterrupt:
         finished = False
     if finished:

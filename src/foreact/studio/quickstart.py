@@ -26,6 +26,11 @@ from foreact.studio.report import write_report
 from foreact.studio.success_map import draw_success_map
 from foreact.train.run import train
 
+MISSING_CONTROLS = (
+    "Not run: the controls blind (no images) and uncued (no coordinates); "
+    "foreact quickstart --controls trains them on the same budget and adds them."
+)
+
 EVAL_SEED = 10_000
 """Far from the recorded seeds, which begin at 0."""
 
@@ -118,6 +123,7 @@ def quickstart(plan: QuickstartPlan, out: Path, *, controls: bool = False) -> Qu
         evaluations=evaluations,
         facts=facts,
         commands=next_steps(out),
+        missing_controls="" if controls else MISSING_CONTROLS,
         video=video,
         pictures={"Success over the workspace": out / "map.png"},
     )

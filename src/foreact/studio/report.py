@@ -28,6 +28,7 @@ def write_report(
     evaluations: Sequence[Evaluation],
     facts: Mapping[str, str],
     commands: Sequence[tuple[str, str]],
+    missing_controls: str = "",
     video: Path | None = None,
     pictures: Mapping[str, Path] | None = None,
 ) -> None:
@@ -39,6 +40,7 @@ def write_report(
         evaluations: The first is the policy's; the others are its controls on the same seeds.
         facts: What was done, as name and value.
         commands: What to try next, as command and reason.
+        missing_controls: A sentence about controls that were not run; empty where all were.
         video: An MP4 to embed.
         pictures: Captions and PNG files to embed.
     """
@@ -54,6 +56,8 @@ def write_report(
         parts.append(f"<video controls autoplay loop muted src='{_data_url(video, 'video/mp4')}'></video>")
         parts.append("<p>Left of each pair the overhead camera, right the wrist camera; the cross is the cue.</p>")
     parts.append(_table(evaluations))
+    if missing_controls:
+        parts.append(f"<p>{html.escape(missing_controls)}</p>")
     for caption, picture in (pictures or {}).items():
         parts.append(f"<h2>{html.escape(caption)}</h2><img src='{_data_url(picture, 'image/png')}'>")
     parts.append("<h2>How it was made</h2><table>")

@@ -20,6 +20,7 @@ import foreact
 from foreact.config import PolicyConfig, RunConfig, policy_config_from_dict, to_dict, train_config_from_dict
 from foreact.console import console
 from foreact.data.dataset import ChunkDataset
+from foreact.data.report import describe_vectors
 from foreact.data.selection import select_features
 from foreact.data.source import open_source
 from foreact.data.split import split_episodes
@@ -109,6 +110,8 @@ def train(
     trainer = _trainer(run, out, meta, [interrupt, throughput])
     module = ACTModule(run, features, statistics)
     if trainer.is_global_zero:
+        for line in describe_vectors(features, statistics):
+            console.print(line, highlight=False, no_wrap=True, overflow="ignore", crop=False)
         samples = run.train.steps * run.train.batch_size * run.train.accumulate * trainer.world_size
         console.print(
             f"training on {len(training)} episodes ({len(training_set)} samples), validating on {len(validation)}; "
