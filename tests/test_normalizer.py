@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from foreact.config import PolicyConfig
 from foreact.errors import ConfigError
-from foreact.normalizer import Normalizer, statistics_from_dict, statistics_to_dict
+from foreact.normalizer import Normalizer, binary_dimensions, statistics_from_dict, statistics_to_dict
 from foreact.records import Batch, Camera, Features, KeyGroup, VectorStatistics
 
 
@@ -95,17 +95,14 @@ def test_a_depth_camera_is_known_by_its_range_not_by_its_name() -> None:
     assert image["depth_cam"].shape == (1, 3, 2, 2)
 
 
-def test_binary_actions_leave_as_plus_or_minus_one_by_name_or_group() -> None:
+def test_binary_actions_are_named_by_dimension_or_group() -> None:
     groups = (KeyGroup(key="arm", dim=2), KeyGroup(key="gripper", dim=1))
     features = Features(action_names=("a", "b", "c"), action_groups=groups)
     for name in ("c", "gripper"):
-        config = PolicyConfig(binary_actions=(name,), action_normalization="identity")
-        action = Normalizer(config, features, {}).unnormalize_action(
-            torch.tensor([[0.3, -0.3, 0.01], [0.3, -0.3, 0.0]])
-        )
-        np.testing.assert_allclose(action, [[0.3, -0.3, 1.0], [0.3, -0.3, -1.0]])
+        assert binary_dimensions(PolicyConfig(binary_actions=(name,)), features).tolist() == [False, False, True]
+    assert binary_dimensions(PolicyConfig(binary_actions=("arm",)), features).tolist() == [True, True, False]
     with pytest.raises(ConfigError, match="binary_actions names 'claw'; the action has: a, b, c, arm, gripper"):
-        Normalizer(PolicyConfig(binary_actions=("claw",), action_normalization="identity"), features, {})
+        binary_dimensions(PolicyConfig(binary_actions=("claw",)), features)
 
 
 def test_missing_or_misshapen_statistics_name_the_key() -> None:

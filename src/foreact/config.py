@@ -101,6 +101,7 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         _freeze_lists(self)
+        _check_choices(self)
         for name in ("chunk_size", "n_action_steps", "dim_model", "n_heads", "dim_feedforward", "latent_dim"):
             _require(getattr(self, name) >= 1, f"policy.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("n_encoder_layers", "n_decoder_layers", "n_vae_encoder_layers", "downsample_factor"):
@@ -125,6 +126,15 @@ class PolicyConfig:
         )
         _require(0 <= self.dropout < 1, f"policy.dropout is {self.dropout}; it must be in [0, 1)")
         _require(self.kl_weight >= 0, f"policy.kl_weight is {self.kl_weight}; it must not be negative")
+        for name in ("image_size", "crop_size"):
+            size = getattr(self, name)
+            _require(size is None or min(size) >= 1, f"policy.{name} is {size}; it must be at least 1 pixel")
+        for name in ("state", "action"):
+            declared = getattr(self, f"{name}_ranges") is not None
+            _require(
+                not declared or getattr(self, f"{name}_normalization") == "min_max",
+                f"policy.{name}_ranges is only used with policy.{name}_normalization min_max",
+            )
         if self.image_size is not None and self.crop_size is not None:
             _require(
                 self.crop_size[0] <= self.image_size[0] and self.crop_size[1] <= self.image_size[1],
@@ -188,6 +198,7 @@ class TrainConfig:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         counts = ("steps", "batch_size", "accumulate", "val_every", "save_every", "keep_last", "log_every", "num_nodes")
         for name in counts:
             _require(getattr(self, name) >= 1, f"train.{name} is {getattr(self, name)}; it must be at least 1")
@@ -247,12 +258,14 @@ def _from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     for name in values:
         if name not in known:
             raise ConfigError(unknown_name(f"{cls.__name__} key", name, known))
-    hints: dict[str, Any] = get_type_hints(cls)
-    for name, value in values.items():
-        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
-        if choices and isinstance(value, str) and value not in choices:
-            raise ConfigError(unknown_name(f"value of {name}", value, choices))
     return cls(**values)
+
+
+def _check_choices(config: PolicyConfig | TrainConfig) -> None:
+    """Refuse a value that is not among an option's choices, wherever it comes from: JSON, Hydra or code."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
+            raise ConfigError(unknown_name(f"value of {name}", str(getattr(config, name)), get_args(hint)))
 
 
 def _tuples(value: Any) -> Any:

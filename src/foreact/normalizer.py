@@ -46,7 +46,6 @@ class Normalizer(nn.Module):
         if features.environment_dim:
             method = config.environment_normalization
             self._add(keys.ENVIRONMENT_STATE, features.environment_dim, method, None, statistics)
-        self.register_buffer("binary", torch.from_numpy(binary_dimensions(config, features)), persistent=False)
         self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -95,9 +94,8 @@ class Normalizer(nn.Module):
         return torch.cat([colour, (depth[camera].clamp(near, far) - near) / (far - near)], dim=1)
 
     def unnormalize_action(self, action: Tensor) -> Tensor:
-        """Return normalised actions (..., A) in the robot's units, binary dimensions as +1 or -1."""
-        raw = action * self.get_buffer("action_scale") + self.get_buffer("action_offset")
-        return torch.where(self.get_buffer("binary"), torch.where(raw > 0, 1.0, -1.0), raw)
+        """Return normalised actions (..., A) in the robot's units; binary ones are thresholded when executed."""
+        return action * self.get_buffer("action_scale") + self.get_buffer("action_offset")
 
 
 def _name(key: str) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from foreact.config import PolicyConfig
 from foreact.policy.executor import ChunkQueue, TemporalEnsemble, make_executor
 
 
@@ -83,5 +84,19 @@ def test_the_queue_executes_the_first_actions_of_each_chunk() -> None:
 
 
 def test_the_configuration_chooses_the_executor() -> None:
-    assert isinstance(make_executor(4, 1, 0.0), TemporalEnsemble)
-    assert isinstance(make_executor(4, 2, None), ChunkQueue)
+    none = np.zeros(2, bool)
+    ensemble = PolicyConfig(chunk_size=4, n_action_steps=1, temporal_ensemble_coeff=0.0)
+    assert isinstance(make_executor(ensemble, none), TemporalEnsemble)
+    assert isinstance(make_executor(PolicyConfig(chunk_size=4, n_action_steps=2), none), ChunkQueue)
+
+
+def test_a_gripper_is_thresholded_after_the_average_not_before() -> None:
+    config = PolicyConfig(chunk_size=2, n_action_steps=1, temporal_ensemble_coeff=0.0)
+    executor = make_executor(config, np.array([False, True]))
+    executor.add(np.array([[0.3, 0.2], [0.5, 0.9]]))
+    np.testing.assert_allclose(executor.next_action(), [0.3, 1.0])
+    executor.add(np.array([[0.1, -0.2], [0.0, 0.0]]))
+    # the mean of 0.9 and -0.2 is positive; the votes +1 and -1 would cancel
+    np.testing.assert_allclose(executor.next_action(), [0.3, 1.0], atol=1e-7)
+    executor.reset()
+    assert executor.needs_chunk

@@ -173,6 +173,25 @@ def test_a_missing_or_altered_file_is_named(policy: Policy, tmp_path: Path, name
         load_policy(tmp_path / "b")
 
 
+def test_a_disk_that_is_full_at_the_weights_stops_with_one_message_and_leaves_nothing(
+    policy: Policy, tmp_path: Path
+) -> None:
+    """A real limit: no file of this process may grow beyond 64 KiB."""
+    import resource
+    import signal
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write checkpoint .*free space or choose another"):
+            save_policy(tmp_path / "p", policy)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_without_manifest_was_not_completely_written(policy: Policy, tmp_path: Path) -> None:
     save_policy(tmp_path / "p", policy)
     _remove(tmp_path / "p", "manifest.json")
@@ -273,3 +292,9 @@ def test_depth_in_millimetres_is_refused() -> None:
     depth = np.full((32, 32), 1500, np.uint16)
     with pytest.raises(ObservationError, match=r"'observation.depth.head' has dtype uint16, expected float metres"):
         policy.act({"observation.images.head": image, "observation.depth.head": depth})
+    metres = np.full((32, 32), np.inf, np.float32)
+    assert np.isfinite(policy.act({"observation.images.head": image, "observation.depth.head": metres})).all()
+    policy.reset()
+    metres[3, 4] = np.nan
+    with pytest.raises(ObservationError, match=r"'observation.depth.head' is nan in 1 pixels"):
+        policy.act({"observation.images.head": image, "observation.depth.head": metres})

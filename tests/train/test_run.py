@@ -71,11 +71,10 @@ def test_resume_restores_weights_and_not_only_the_optimiser(
     """The trap of the project behind seed 000: every resumed run began with random weights."""
     train(tiny_run, data=dataset, out=tmp_path, cache_dir=cache_dir)
     before = load_file(find_checkpoint(tmp_path) / "model.safetensors")
-    longer = with_train(tiny_run, steps=7, lr=0.0, lr_backbone=0.0, weight_decay=0.0, lr_min=0.0)
-    after = train(longer, data=dataset, out=tmp_path, cache_dir=cache_dir, resume=True)
-    # Lightning restores each group's rate with the optimiser, so the last step is small but not zero.
+    after = train(with_train(tiny_run, steps=7), data=dataset, out=tmp_path, cache_dir=cache_dir, resume=True)
     for name, tensor in load_file(after.checkpoint / "model.safetensors").items():
-        assert (tensor - before[name]).abs().max() < 2e-3, name
+        # One step of Adam moves a weight by about the rate, 1e-3; random weights differ by much more.
+        assert (tensor - before[name]).abs().max() < 5e-3, name
 
 
 def test_the_data_order_is_the_same_stream_for_one_and_for_two_devices() -> None:
@@ -166,6 +165,10 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_another_network_or_other_
     wider = replace(tiny_run, policy=replace(tiny_run.policy, dim_model=32))
     with pytest.raises(ConfigError, match=r"policy.dim_model is 32, but the run to resume was started with 16"):
         train(wider, data=dataset, out=out, cache_dir=cache_dir, resume=True)
+    for options in ({"seed": 1}, {"val_fraction": 0.4}, {"batch_size": 2}, {"lr": 1e-4}):
+        (name,) = options
+        with pytest.raises(ConfigError, match=rf"train.{name} is .*, but the run to resume was started with"):
+            train(with_train(tiny_run, **options), data=dataset, out=out, cache_dir=cache_dir, resume=True)
     other = write_dataset(tmp_path / "other", lengths=(9, 9), seed=1)
     with pytest.raises(ConfigError, match="the data set is not the one"):
         train(tiny_run, data=other, out=out, cache_dir=cache_dir, resume=True)
@@ -196,6 +199,25 @@ def test_last_k_and_best_are_kept(tiny_run: RunConfig, dataset: Path, cache_dir:
     best = find_checkpoint(tmp_path, "best").name
     assert kept == {"step-000007", "step-000008", best}
     assert best in {"step-000004", "step-000008"}
+
+
+def test_checkpoints_are_ordered_by_step_not_by_name(tmp_path: Path) -> None:
+    for step in (999_999, 1_000_000):
+        folder = tmp_path / "checkpoints" / f"step-{step:06d}"
+        folder.mkdir(parents=True)
+    assert find_checkpoint(tmp_path).name == "step-1000000"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: mixed precision is refused on a CPU")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_trains_on_a_gpu(
+    precision: str, tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = with_train(tiny_run, precision=precision, accelerator="gpu", steps=30)
+    assert train(run, data=dataset, out=tmp_path, cache_dir=cache_dir).step == 30
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["train/l1"] for line in lines if "train/l1" in line]
+    assert losses[-1] < losses[0]
 
 
 def command(dataset: Path, out: Path, cache_dir: Path, *options: str) -> list[str]:
@@ -229,7 +251,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(dataset: Path, cache_dir: Path, tmp_
 def test_two_gloo_processes_train_together(dataset: Path, cache_dir: Path, tmp_path: Path) -> None:
     """DDP with 2 x 2 samples sees the samples and makes the steps of one process with 4."""
     common = ["--train.steps", "3", "--train.warmup-steps", "0", "--policy.dropout", "0", "--policy.no-use-vae"]
-    two = ["--train.devices", "2", "--train.strategy", "ddp", "--train.batch-size", "2"]
+    # With every entry in the denominator the mean of two halves is the mean of the whole.
+    common += ["--policy.reduction", "padded_mean", "--train.ema-decay", "None"]
+    two = ["--devices", "2", "--strategy", "ddp", "--train.batch-size", "2"]
     done = subprocess.run(
         command(dataset, tmp_path / "two", cache_dir, *common, *two), capture_output=True, text=True, timeout=300
     )
@@ -237,10 +261,13 @@ def test_two_gloo_processes_train_together(dataset: Path, cache_dir: Path, tmp_p
     one = command(dataset, tmp_path / "one", cache_dir, *common, "--train.devices", "1", "--train.batch-size", "4")
     done = subprocess.run(one, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    first, second = (load_file(find_checkpoint(tmp_path / name) / "model.safetensors") for name in ("one", "two"))
-    # The mean over two halves sums in another order, and short chunks weigh by batch: equal up to that.
-    for name, tensor in first.items():
-        torch.testing.assert_close(tensor, second[name], atol=2e-3, rtol=0.05)
+    first, second = (
+        load_file(find_checkpoint(tmp_path / name) / "training_state.safetensors") for name in ("one", "two")
+    )
+    moments = [name for name in first if name.endswith(".exp_avg")]
+    assert len(moments) > 20
+    for name in moments:  # the running mean of the gradients: equal up to the order of float32 sums
+        torch.testing.assert_close(second[name], first[name], atol=1e-6, rtol=1e-3)
 
 
 def _write(path: Path, text: str) -> None:

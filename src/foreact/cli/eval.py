@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from foreact.cli.options import parse
 from foreact.cli.task_options import level_of
 from foreact.config import Latent
 from foreact.errors import ConfigError, DataError
-from foreact.sim.task import TaskConfig
+from foreact.sim.task import TaskConfig, level
 
 if TYPE_CHECKING:
     from foreact.policy.policy import Policy
@@ -26,7 +26,7 @@ class EvalOptions:
     """Measure a policy in simulation: success with its 95 % Wilson interval, outcomes, wrong blocks apart.
 
     The scripted expert runs on the same seeds. Policies trained blind (no images) or uncued (no coordinates) join
-    the table with --controls blind=RUN uncued=RUN.
+    the table with --controls blind RUN uncued RUN.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -43,7 +43,7 @@ class EvalOptions:
     held_out_distance: float = 0.005
     """How far [m] held-out targets keep away."""
     controls: dict[str, Path] = field(default_factory=dict)
-    """Other runs for the table, as name=RUN."""
+    """Other runs for the table, as NAME RUN pairs, with the same settings of the executor."""
     expert: bool = True
     """Run the scripted expert on the same seeds."""
     checkpoint: str = "last"
@@ -71,8 +71,8 @@ class EvalOptions:
 
 def run(arguments: list[str]) -> int:
     """Parse, measure, print and return 0."""
-    level, task = level_of(arguments, "L1")
-    default = EvalOptions(run=tyro.MISSING, level=level, task=task)
+    name, task = level_of(arguments, "L1")
+    default = EvalOptions(run=tyro.MISSING, level=name, task=task)
     options = parse(EvalOptions, arguments, command="eval", default=default)
 
     from foreact.policy.checkpoint import load_policy
@@ -80,8 +80,9 @@ def run(arguments: list[str]) -> int:
     from foreact.sim.expert_rollout import rollout_expert
     from foreact.sim.rollout import rollout, task_for_policy
 
-    if options.episodes < 1:
-        raise ConfigError(f"--episodes is {options.episodes}; it must be at least 1")
+    for flag, number in (("--episodes", options.episodes), ("--video-episodes", options.video_episodes)):
+        if number < 1:
+            raise ConfigError(f"{flag} is {number}; it must be at least 1")
     overrides: dict[str, Any] = {"latent": options.latent}
     if options.n_action_steps is not None:
         overrides["n_action_steps"] = options.n_action_steps
@@ -94,18 +95,24 @@ def run(arguments: list[str]) -> int:
 
     evaluations = [Evaluation(name="policy", episodes=rollout(policy, task, seeds, n_envs=options.envs))]
     for name, other in options.controls.items():
-        control = load_policy(other, device=options.device)
-        task_of_control = task_for_policy(task, control)
-        episodes = rollout(control, task_of_control, seeds, n_envs=options.envs)
+        control = load_policy(other, device=options.device, overrides=overrides)
+        episodes = rollout(control, task_for_policy(task, control), seeds, n_envs=options.envs, name=name)
         evaluations.append(Evaluation(name=name, episodes=episodes))
     if options.expert:
         evaluations.append(Evaluation(name="expert", episodes=rollout_expert(task, seeds, n_processes=options.envs)))
 
-    print_table(evaluations, f"{options.run}, {options.level}, seeds {seeds[0]} to {seeds[-1]}")
+    changed = changed_options(task, level(options.level, **same_pictures(task)))
+    title = f"{options.run}, {options.level}{changed}, seeds {seeds[0]} to {seeds[-1]}"
+    print_table(evaluations, title)
+    missing = [name for name in ("blind", "uncued", "expert") if name not in {e.name for e in evaluations}]
+    if missing:
+        print(f"not run: {', '.join(missing)}; add --controls blind RUN uncued RUN (docs/walkthrough.md trains them)")
     if options.json is not None:
-        settings = {"level": options.level, "task": asdict(task), "seed": options.seed, "run": str(options.run)}
+        runs = {"policy": options.run, **options.controls}
+        settings = {"level": options.level, "task": asdict(task), "seed": options.seed, "overrides": overrides}
+        content = [e.to_dict({**settings, "run": str(runs.get(e.name, ""))}) for e in evaluations]
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps([e.to_dict(settings) for e in evaluations], indent=2) + "\n")
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
     if options.video is not None:
         from foreact.sim.video import write_video
 
@@ -136,7 +143,10 @@ def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
 def _data_of(run: Path, checkpoint: str) -> Path:
     from foreact.policy.checkpoint import find_checkpoint, read_meta
 
-    return Path(read_meta(find_checkpoint(run, checkpoint)).provenance["data"]["path"])
+    provenance = read_meta(find_checkpoint(run, checkpoint)).provenance
+    if "data" not in provenance:
+        raise DataError(f"'{run}' does not say what it was trained on, so nothing can be held out of it")
+    return Path(provenance["data"]["path"])
 
 
 def _check_fresh(run: Path, checkpoint: str, seeds: Sequence[int]) -> None:
@@ -145,7 +155,7 @@ def _check_fresh(run: Path, checkpoint: str, seeds: Sequence[int]) -> None:
 
     try:
         scenes = recorded_scenes(_data_of(run, checkpoint))
-    except (DataError, KeyError):  # not recorded in simulation, or the data are elsewhere: nothing to compare with
+    except DataError:  # not recorded in simulation, or the data are elsewhere: nothing to compare with
         return
     seen = sorted({scene["seed"] for scene in scenes} & set(seeds))
     if seen:
@@ -153,6 +163,20 @@ def _check_fresh(run: Path, checkpoint: str, seeds: Sequence[int]) -> None:
             f"seeds {seen[0]} to {seen[-1]} were recorded in the training data, so the policy has seen these scenes; "
             "choose another --seed"
         )
+
+
+def same_pictures(task: TaskConfig) -> dict[str, Any]:
+    """Return the options of a task that a policy decides: cameras, their sizes and the rate."""
+    names = ("cameras", "overhead_size", "wrist_size", "fps")
+    return {name: getattr(task, name) for name in names}
+
+
+def changed_options(task: TaskConfig, level_task: TaskConfig) -> str:
+    """Return `, cue_sigma 0.03` and so on for what differs from the level, so that a title does not claim it."""
+    differing = [
+        f for f in fields(task) if getattr(task, f.name) != getattr(level_task, f.name) and f.name != "exclude"
+    ]
+    return "".join(f", {field.name} {getattr(task, field.name)}" for field in differing)
 
 
 def print_table(evaluations: Sequence[Evaluation], title: str) -> None:

@@ -77,6 +77,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        message, trace = f"{error.strerror or error}: '{error.filename}'", traceback.format_exc()
     except Exception as error:
         message, trace = f"{type(error).__name__}: {error}; this is a bug, --debug shows where", traceback.format_exc()
     if debug:

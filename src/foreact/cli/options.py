@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -37,11 +37,22 @@ def parse(options: type[OptionsT], arguments: list[str], *, command: str, defaul
     return parsed
 
 
+def value_of(arguments: list[str], flag: str) -> str | None:
+    """Return what stands behind a flag, as `--flag VALUE` or `--flag=VALUE`; None where it is not there.
+
+    For options that decide the defaults of the others and so are read first.
+    """
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
 def _flags(options: Any, prefix: str = "--") -> list[str]:
     """Every option's name, nested dataclasses included."""
-    import typing
-
-    hints = typing.get_type_hints(options)
+    hints = get_type_hints(options)
     names = []
     for field in dataclasses.fields(options):
         name = prefix + field.name.replace("_", "-")

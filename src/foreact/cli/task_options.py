@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from foreact.cli.options import value_of
 from foreact.errors import ConfigError
 from foreact.sim.task import TaskConfig, level
 
@@ -14,12 +15,7 @@ def level_of(arguments: list[str], default: str) -> tuple[str, TaskConfig]:
     Raises:
         ConfigError: If there is no such level; the nearest is suggested.
     """
-    name = default
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word == "--level":
-            name = following
-        elif word.startswith("--level="):
-            name = word.partition("=")[2]
+    name = value_of(arguments, "--level") or default
     return name, level(name)
 
 

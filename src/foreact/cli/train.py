@@ -7,10 +7,13 @@ from pathlib import Path
 
 import tyro
 
-from foreact.cli.options import parse
+from foreact.cli.options import parse, value_of
 from foreact.config import PolicyConfig, RunConfig, TrainConfig
 from foreact.errors import ConfigError
 from foreact.presets import PRESETS, preset
+
+_TO_LIGHTNING = ("--accelerator", "--devices", "--num-nodes", "--strategy")
+"""Short for `--train.accelerator` and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ def run(arguments: list[str]) -> int:
         name, rest = "so101", arguments
     else:
         name, *rest = arguments
+    # Lightning's own options are known by these names everywhere.
+    rest = [f"--train.{word[2:]}" if word.partition("=")[0] in _TO_LIGHTNING else word for word in rest]
     recipe = _recipe(name, rest)
     default = TrainOptions(data=tyro.MISSING, out=tyro.MISSING, policy=recipe.policy, train=recipe.train)
     options = parse(TrainOptions, rest, command=f"train {name}", default=default)
@@ -60,8 +65,9 @@ def run(arguments: list[str]) -> int:
 def _recipe(name: str, arguments: list[str]) -> RunConfig:
     """The preset, or with --resume what the run was started with, so that nothing has to be typed again."""
     recipe = preset(name)
-    if "--resume" in arguments and "--out" in arguments[:-1]:
+    out = value_of(arguments, "--out")
+    if "--resume" in arguments and out is not None:
         from foreact.train.run import read_run
 
-        return read_run(arguments[arguments.index("--out") + 1])
+        return read_run(out)
     return recipe

@@ -210,6 +210,10 @@ class DatasetWriter:
             DataError: If the disk is full; the data set stays valid with a file an episode.
         """
         self._compact()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder without merging, for a recording that is to be continued; more than once is fine."""
         self._closed = True
         self._let_go()
 

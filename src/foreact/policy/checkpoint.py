@@ -60,6 +60,7 @@ def write_directory(path: Path, write: Callable[[Path], None]) -> None:
         CheckpointError: If the disk is full or the place cannot be written; what was there before is kept.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -67,17 +68,18 @@ def write_directory(path: Path, write: Callable[[Path], None]) -> None:
         files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         _write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "sha256": files})
         if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.rename(path)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CheckpointError(
-            f"cannot write checkpoint '{path}': {error.strerror or error}; free space or choose another --out"
+            f"cannot write checkpoint '{path}': {reason}; free space or choose another --out"
         ) from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_policy_files(directory: Path, meta: CheckpointMeta, weights: Mapping[str, torch.Tensor]) -> None:
@@ -131,7 +133,7 @@ def find_checkpoint(path: str | Path, which: str = "last") -> Path:
     if not root.exists():
         raise CheckpointError(f"no run or checkpoint at '{root}': there is no such directory")
     folder = root / CHECKPOINTS
-    found = sorted(entry for entry in folder.glob("step-*") if entry.is_dir()) if folder.exists() else []
+    found = checkpoints_in(folder)
     if not found:
         raise CheckpointError(f"no checkpoint in '{root}': expected {CHECKPOINTS}/step-*/ or {MANIFEST}")
     if which == "last":
@@ -141,11 +143,20 @@ def find_checkpoint(path: str | Path, which: str = "last") -> Path:
         if not pointer.exists():
             raise CheckpointError(f"run '{root}' has no best checkpoint yet; use 'last'")
         return folder / str(_read_json(pointer)["name"])
-    steps = {int(entry.name.removeprefix("step-")): entry for entry in found}
+    steps = {_step_of(entry): entry for entry in found}
     if not which.isdigit() or int(which) not in steps:
         known = ", ".join(str(step) for step in steps)
         raise CheckpointError(f"run '{root}' has no checkpoint '{which}'; choices: last, best, {known}")
     return steps[int(which)]
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the `step-*` directories of a run's checkpoint folder, oldest step first."""
+    return sorted((entry for entry in folder.glob("step-*") if entry.is_dir()), key=_step_of)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def check_directory(path: Path) -> None:

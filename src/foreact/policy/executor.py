@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from foreact.config import PolicyConfig
+
 
 class Executor(Protocol):
     """Turns predicted chunks (T, A) into actions (A,), one a control tick."""
@@ -110,8 +112,41 @@ class TemporalEnsemble:
         self._fresh = False
 
 
-def make_executor(chunk_size: int, n_action_steps: int, temporal_ensemble_coeff: float | None) -> Executor:
-    """Return the executor that a configuration asks for."""
-    if temporal_ensemble_coeff is None:
-        return ChunkQueue(n_action_steps)
-    return TemporalEnsemble(chunk_size, temporal_ensemble_coeff)
+class BinaryActions:
+    """Sends some dimensions as +1 where positive, else -1, after another executor has queued or averaged them.
+
+    Thresholding before the average would send fractions to a gripper that only opens and shuts (FORMATS.md 4.6).
+    """
+
+    def __init__(self, executor: Executor, binary: np.ndarray) -> None:
+        """Take the executor and a mask, bool (A,)."""
+        self._executor = executor
+        self._binary = binary
+
+    @property
+    def needs_chunk(self) -> bool:
+        """As the executor inside."""
+        return self._executor.needs_chunk
+
+    def add(self, chunk: np.ndarray) -> None:
+        """Hand a chunk (T, A) on."""
+        self._executor.add(chunk)
+
+    def next_action(self) -> np.ndarray:
+        """Return this tick's action (A,), float32."""
+        action = self._executor.next_action()
+        return np.where(self._binary, np.where(action > 0, 1.0, -1.0), action).astype(np.float32)
+
+    def reset(self) -> None:
+        """Begin a new episode."""
+        self._executor.reset()
+
+
+def make_executor(config: PolicyConfig, binary: np.ndarray) -> Executor:
+    """Return the executor that a configuration asks for; `binary` (A,) marks actions that leave as +1 or -1."""
+    executor: Executor
+    if config.temporal_ensemble_coeff is None:
+        executor = ChunkQueue(config.n_action_steps)
+    else:
+        executor = TemporalEnsemble(config.chunk_size, config.temporal_ensemble_coeff)
+    return BinaryActions(executor, binary) if binary.any() else executor

@@ -135,6 +135,9 @@ def _depth(observation: Mapping[str, Any], camera: Camera, resize_images: bool) 
     if array.ndim != 2:
         raise ObservationError(f"'{key}' has shape {array.shape}, expected {_recorded(camera)} (height, width)")
     _check_size(key, array.shape, camera, resize_images)
+    if np.isnan(array).any():
+        count = int(np.isnan(array).sum())
+        raise ObservationError(f"'{key}' is nan in {count} pixels; send 0 or inf where nothing was measured")
     depth = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     return resize_frames(depth[None, None], (camera.height, camera.width))[0]
 

@@ -11,7 +11,7 @@ import torch
 from foreact.config import PolicyConfig
 from foreact.data.images import center_crop
 from foreact.model.act import ACT
-from foreact.normalizer import Normalizer
+from foreact.normalizer import Normalizer, binary_dimensions
 from foreact.policy.executor import Executor, make_executor
 from foreact.policy.observation import read_observations
 from foreact.records import Batch, Features, Statistics
@@ -80,7 +80,10 @@ class Policy:
         return self._executor.next_action()
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
-        """Return the chunk (T, A), float32 in the robot's units, that begins now; changes no state of the executor."""
+        """Return the chunk (T, A), float32 in the robot's units, that begins now.
+
+        Changes no state of the executor, which thresholds `binary_actions` only when it hands them out.
+        """
         return self.predict_chunks([observation])[0]
 
     @torch.inference_mode()
@@ -104,8 +107,7 @@ class Policy:
 
     def make_executor(self) -> Executor:
         """Return a new executor with the policy's settings, for callers that serve several robots."""
-        config = self.config
-        return make_executor(config.chunk_size, config.n_action_steps, config.temporal_ensemble_coeff)
+        return make_executor(self.config, binary_dimensions(self.config, self.features))
 
     def split_action(self, action: np.ndarray) -> dict[str, np.ndarray]:
         """Return an action (..., A) cut into its named groups (`left_arm`: (..., 7)), or whole as `action`."""

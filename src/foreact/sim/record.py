@@ -26,8 +26,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from foreact import keys
 from foreact.console import console
+from foreact.data.files import write_json
+from foreact.data.lerobot_info import load_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
-from foreact.errors import DataError, SimulationError
+from foreact.errors import ConfigError, DataError, SimulationError
 from foreact.records import Camera, Features
 from foreact.sim.task import TaskConfig
 
@@ -51,6 +53,11 @@ class RecordConfig:
     show how to get back on course (DART, Laskey et al. 2017). The gripper gets none."""
     noisy_share: float = 0.6
     """Share of the episodes with action noise."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("episodes", 1), ("seed", 0), ("action_noise", 0), ("noisy_share", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +98,14 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
     """
     root = Path(out)
     complete = _prepare(root, config)
-    tried = _read_tried(root)
-    logged = sum(line["episode_index"] is not None for line in tried)
-    failed = len(tried) - logged
     if complete:
-        return RecordResult(root=root, recorded=logged, failed=failed, finished=True)
+        tried = _read_tried(root)
+        logged = _successes(tried)
+        return RecordResult(root=root, recorded=logged, failed=len(tried) - logged, finished=True)
     writer = DatasetWriter(root, features=_features(config.task), robot_type=ROBOT_TYPE, resume=True)
+    tried = _read_tried(root, n_episodes=writer.n_episodes)
+    logged = _successes(tried)
+    failed = len(tried) - logged
     finished = True
     try:
         with (
@@ -118,19 +127,19 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
                 progress.update(progress.task_ids[0], completed=logged, failed=failed)
                 if failed > 50 and failed > 4 * logged:
                     raise SimulationError(f"the expert failed in {failed} of {failed + logged} episodes; ease the task")
-    except KeyboardInterrupt:
-        finished = False
-    if finished:
         writer.finish()
         _write_settings(root, config, complete=True)
-    else:
+    except KeyboardInterrupt:
+        finished = False
         console.print(f"stopped with {logged} of {config.episodes} episodes; the same command continues")
+    finally:
+        writer.close()
     return RecordResult(root=root, recorded=logged, failed=failed, finished=finished)
 
 
 def _tries(config: RecordConfig, staging: Path, *, first: int, workers: int | None) -> Generator[_Try, None, None]:
     """Yield tries in the order of their seeds, a few ahead in other processes."""
-    workers = workers or os.cpu_count() or 1
+    workers = max(1, workers or os.cpu_count() or 1)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
     pending: deque[Future[_Try]] = deque()
     seed = first
@@ -220,7 +229,7 @@ def _prepare(root: Path, config: RecordConfig) -> bool:
     settings = json.loads(json.dumps(asdict(config)))
     path = root / SETTINGS
     if path.exists():
-        before = json.loads(path.read_text())
+        before = load_json(path)
         for name, value in {**settings, **settings["task"]}.items():
             old = {**before, **before["task"]}.get(name)
             if name not in ("task", "episodes") and old != value:
@@ -233,23 +242,27 @@ def _prepare(root: Path, config: RecordConfig) -> bool:
 
 
 def _write_settings(root: Path, config: RecordConfig, *, complete: bool) -> None:
-    path = root / SETTINGS
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**asdict(config), "complete": complete}, indent=2) + "\n")
-    except OSError as error:
-        raise DataError(f"cannot write '{path}': {error.strerror or error}") from error
+    write_json(root / SETTINGS, {**asdict(config), "complete": complete})
 
 
-def _read_tried(root: Path) -> list[dict[str, Any]]:
+def _read_tried(root: Path, n_episodes: int | None = None) -> list[dict[str, Any]]:
+    """Return the log's lines; what a killed run left beyond the data set's episodes is cut off and tried again."""
     path = root / TRIED
     if not path.exists():
         return []
     text = path.read_text()
-    if not text.endswith("\n"):  # a killed run left half a line; its seed is tried again
-        text = text[: text.rfind("\n") + 1]
-        path.write_text(text)
-    return [json.loads(line) for line in text.splitlines()]
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    tried = [json.loads(line) for line in lines]
+    while n_episodes is not None and _successes(tried) > n_episodes:
+        tried.pop()
+    kept = "".join(f"{line}\n" for line in lines[: len(tried)])
+    if kept != text:
+        path.write_text(kept)
+    return tried
+
+
+def _successes(tried: list[dict[str, Any]]) -> int:
+    return sum(line["episode_index"] is not None for line in tried)
 
 
 def recorded_scenes(root: str | Path) -> list[dict[str, Any]]:

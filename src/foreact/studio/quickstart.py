@@ -101,9 +101,9 @@ def quickstart(plan: QuickstartPlan, out: Path, *, controls: bool = False) -> Qu
         result = train(run, data=out / "data", out=out / name, resume=resume)
         if result.interrupted:
             return QuickstartResult(finished=False)
-        facts[f"training ({name})"] = (
-            f"{_minutes(begun)}; {result.samples_per_s:.0f} samples/s, {result.data_wait:.1%} waiting for data"
-        )
+        speed = f"{result.samples_per_s:.0f} samples/s, {result.data_wait:.1%} waiting for data"
+        trained = f"{_minutes(begun)}; {speed}" if result.samples_per_s else "by an earlier call"
+        facts[f"training ({name})"] = trained
         _say(f"3/3 evaluating the {name} on {plan.episodes} unseen episodes")
         begun = time.perf_counter()
         evaluations.append(Evaluation(name=name, episodes=_evaluate(out / name, task, seeds, name)))
@@ -114,7 +114,7 @@ def quickstart(plan: QuickstartPlan, out: Path, *, controls: bool = False) -> Qu
     report, video = out / "report.html", out / "video.mp4"
     write_video(video, evaluations[0].episodes[: plan.video_episodes], task)
     draw_success_map(evaluations[0], out / "map.png")
-    facts["whole quickstart"] = _minutes(started)
+    facts["this call"] = _minutes(started)
     settings = {"level": plan.level, "task": asdict(task), "seed": EVAL_SEED, **facts}
     (out / "eval.json").write_text(json.dumps([e.to_dict(settings) for e in evaluations], indent=2) + "\n")
     write_report(

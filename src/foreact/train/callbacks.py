@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from foreact.console import console
+from foreact.policy.checkpoint import checkpoints_in
 from foreact.records import Batch
 
 
@@ -58,7 +59,7 @@ class SaveCheckpoints(Callback):
 
     def _remove_old(self) -> None:
         best = json.loads(self._pointer.read_text())["name"] if self._pointer.exists() else None
-        for old in sorted(self._folder.glob("step-*"))[: -self._keep_last]:
+        for old in checkpoints_in(self._folder)[: -self._keep_last]:
             if old.name != best:
                 shutil.rmtree(old)
 
@@ -81,20 +82,37 @@ class StopOnInterrupt(Callback):
         self.interrupted = True
         console.print("[yellow]stopping after this step; press Ctrl-C again to stop at once[/]")
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
-        """Ask Lightning to stop; `SaveCheckpoints`, which comes later, sees it."""
-        trainer.should_stop = trainer.should_stop or self.interrupted
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Ask Lightning to stop after a whole optimiser step, on all devices at the same one."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            interrupted = self.interrupted
+            if trainer.world_size > 1:
+                interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
+            self.interrupted = interrupted
+            trainer.should_stop = trainer.should_stop or interrupted
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Give SIGINT back."""
         signal.signal(signal.SIGINT, self._before)
 
+    def on_exception(self, *args: Any) -> None:
+        """Give SIGINT back where training ended otherwise."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
 
 class Throughput(Callback):
     """Measures samples/s and the share of time spent waiting for data, and shows progress with the time left.
 
-    The wait is the time between the end of one step's hooks and the start of the next step: fetching the batch
-    and moving it to the device. Validation and checkpoints are not counted.
+    The wait is the time between the end of one step, all other callbacks' work included, and the start of the next:
+    fetching the batch and moving it to the device. Validation is not counted.
     """
 
     def __init__(self, *, batch_size: int, show_every: int) -> None:
@@ -110,7 +128,7 @@ class Throughput(Callback):
 
     @property
     def samples_per_s(self) -> float:
-        """Since the start of this process, without validation and checkpoints."""
+        """Since the start of this process, without validation."""
         return self.steps * self._samples_a_step / max(self.wait_s + self.busy_s, 1e-9)
 
     @property
@@ -168,7 +186,8 @@ class Throughput(Callback):
             text += f"  {self.samples_per_s:.0f} samples/s  data wait {self.wait_share:.0%}"
             self._progress.update(self._task, completed=trainer.global_step, text=text)
             step = trainer.global_step
-            if not console.is_terminal and (step % self._show_every == 0 or step == trainer.max_steps):
+            whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+            if whole and not console.is_terminal and (step % self._show_every == 0 or step == trainer.max_steps):
                 left = (trainer.max_steps - step) * self._samples_a_step / max(self.samples_per_s, 1e-9)
                 console.print(f"step {step}/{trainer.max_steps}  {text}  {left / 60:.1f} min left", highlight=False)
         self._ended = time.perf_counter()

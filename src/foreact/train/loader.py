@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from foreact.config import TrainConfig
 from foreact.data.dataset import ChunkDataset, collate
+from foreact.errors import ConfigError
 from foreact.records import Batch
 
 
@@ -33,7 +34,7 @@ class StepSampler(Sampler[list[int]]):
         self._n_batches = n_batches
         self._seed = seed
         self._rank = rank
-        self._world_size = world_size
+        self.world_size = world_size
 
     def __len__(self) -> int:
         return self._n_batches
@@ -41,7 +42,7 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         epoch, order = -1, np.empty(0, np.int64)
         for batch in range(self.start, self._n_batches):
-            first = (batch * self._world_size + self._rank) * self._batch_size
+            first = (batch * self.world_size + self._rank) * self._batch_size
             indices = []
             for position in range(first, first + self._batch_size):
                 if position // self._n_samples != epoch:
@@ -75,11 +76,20 @@ class StepLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many batches were handed out."""
-        return {"batches_done": self._batches_done}
+        """Return how many batches were handed out, to each of how many devices."""
+        return {"batches_done": self._batches_done, "world_size": self._stream.world_size}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue after the batches that were handed out."""
+        """Continue after the batches that were handed out.
+
+        Raises:
+            ConfigError: If the number of devices has changed, so that the place means another sample.
+        """
+        if state["world_size"] != self._stream.world_size:
+            raise ConfigError(
+                f"the run to resume was trained on {state['world_size']} devices, not {self._stream.world_size}; "
+                "use as many, or start a new run"
+            )
         self._batches_done = state["batches_done"]
 
 

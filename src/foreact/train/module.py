@@ -62,7 +62,7 @@ class ACTModule(lightning.LightningModule):
         episodes = () if batch.episode_index is None else sorted(set(batch.episode_index.tolist()))
         return (
             f"{what} at step {self.global_step}; episodes in the batch: {', '.join(map(str, episodes))}. "
-            "The last checkpoint is untouched; look at these episodes, or lower train.lr and resume"
+            "The last checkpoint, if there is one, is untouched; look at these episodes, or start with a lower train.lr"
         )
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:

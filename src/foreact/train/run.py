@@ -13,11 +13,11 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import foreact
-from foreact.config import PolicyConfig, RunConfig, policy_config_from_dict, to_dict, train_config_from_dict
+from foreact.config import RunConfig, policy_config_from_dict, to_dict, train_config_from_dict
 from foreact.console import console
 from foreact.data.dataset import ChunkDataset
 from foreact.data.report import describe_vectors
@@ -76,7 +76,7 @@ def train(
     features = select_features(source.features, run.policy)
     fingerprint = source.fingerprint()
     if newest is not None:
-        _check_same(run.policy, fingerprint, newest)
+        _check_same(run, fingerprint, newest)
     training, validation = split_episodes(source.tasks, source.lengths, run.train.val_fraction, run.train.seed)
 
     def dataset(episodes: tuple[int, ...]) -> ChunkDataset:
@@ -107,7 +107,9 @@ def train(
 
     interrupt = StopOnInterrupt()
     throughput = Throughput(batch_size=run.train.batch_size, show_every=run.train.log_every)
-    trainer = _trainer(run, out, meta, [interrupt, throughput])
+    with warnings.catch_warnings():
+        _quiet_lightning()
+        trainer = _trainer(run, out, meta, interrupt, throughput)
     module = ACTModule(run, features, statistics)
     if trainer.is_global_zero:
         for line in describe_vectors(features, statistics):
@@ -163,23 +165,48 @@ def _write_run(out: Path, run: RunConfig, data: Path) -> None:
 
 def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
     exists = any((out / CHECKPOINTS).glob("step-*"))
-    if exists and not resume and "LOCAL_RANK" not in os.environ:
+    # Lightning starts the other ranks with the same arguments, perhaps after rank 0 has saved something.
+    if exists and not resume and os.environ.get("LOCAL_RANK", "0") == "0":
         raise CheckpointError(f"'{out}' already holds a run; add --resume to continue it, or choose another --out")
     if resume and not exists:
         raise CheckpointError(f"no run to resume at '{out}': it has no {CHECKPOINTS}/step-*")
     return find_checkpoint(out) if resume else None
 
 
-def _check_same(policy: PolicyConfig, fingerprint: str, checkpoint: Path) -> None:
-    """A resumed run must go on with the same network and the same data."""
+_MAY_CHANGE = {
+    "steps",
+    "warmup_steps",
+    "lr_schedule",
+    "lr_min",
+    "grad_clip",
+    "precision",
+    "compile",
+    "val_every",
+    "save_every",
+    "keep_last",
+    "log_every",
+    "num_workers",
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "strategy",
+}
+"""Training options that a resumed run may change; the others decide the split, the data order or the optimiser."""
+
+
+def _check_same(run: RunConfig, fingerprint: str, checkpoint: Path) -> None:
+    """A resumed run must go on with the same network, optimiser, data and split."""
     meta = read_meta(checkpoint)
-    before, now = to_dict(meta.policy), to_dict(policy)
-    for name, value in before.items():
-        if now[name] != value:
-            raise ConfigError(
-                f"policy.{name} is {now[name]}, but the run to resume was started with {value}; "
-                "leave it out, or start a new run with another --out"
-            )
+    for kind, before, now, free in (
+        ("policy", to_dict(meta.policy), to_dict(run.policy), set()),
+        ("train", dict(meta.provenance["train"]), to_dict(run.train), _MAY_CHANGE),
+    ):
+        for name, value in before.items():
+            if name not in free and now[name] != value:
+                raise ConfigError(
+                    f"{kind}.{name} is {now[name]}, but the run to resume was started with {value}; "
+                    "leave it out, or start a new run with another --out"
+                )
     recorded = meta.provenance["data"]["fingerprint"]
     if recorded != fingerprint:
         raise ConfigError(
@@ -188,12 +215,14 @@ def _check_same(policy: PolicyConfig, fingerprint: str, checkpoint: Path) -> Non
         )
 
 
-def _trainer(run: RunConfig, out: Path, meta: CheckpointMeta, callbacks: list[Callback]) -> lightning.Trainer:
+def _trainer(
+    run: RunConfig, out: Path, meta: CheckpointMeta, interrupt: Callback, throughput: Callback
+) -> lightning.Trainer:
     config = run.train
-    _quiet_lightning()
+    callbacks: list[Callback] = [interrupt]
     if config.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-    # Last, so that it sees the step's averaged weights and the request to stop.
+    # After those, so that it sees the step's averaged weights and the request to stop.
     callbacks.append(
         SaveCheckpoints(
             out / CHECKPOINTS,
@@ -202,6 +231,8 @@ def _trainer(run: RunConfig, out: Path, meta: CheckpointMeta, callbacks: list[Ca
             keep_last=config.keep_last,
         )
     )
+    callbacks.append(throughput)  # last, so that what the others do does not count as waiting for data
+    callbacks.append(LearningRateMonitor(logging_interval="step"))
     loggers: list[Logger] = [JSONLLogger(out / "metrics.jsonl")]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
