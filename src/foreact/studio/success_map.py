@@ -35,5 +35,5 @@ def draw_success_map(evaluation: Evaluation, path: Path) -> None:
     axes.set_aspect("equal")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
