@@ -103,6 +103,7 @@ def test_the_clean_action_is_recorded_and_noise_is_executed(recording: Path) -> 
         states = [observation["observation.state"]]
         for action in episode.action[:-1]:
             states.append(env.step(action)[0]["observation.state"])
+        assert episode.state is not None
         repeats.append(bool(np.array_equal(states, episode.state)))
         noisy = np.random.default_rng([scene["seed"], 1]).random() < 0.6
         assert repeats[-1] != noisy
