@@ -11,7 +11,7 @@ from typing import Any
 
 from foreact.errors import MissingExtraError, SimulationError
 
-_INSTALL = "type: apt-get install -y libegl1 libgl1 (as root)"
+_INSTALL = "type: sudo apt-get install -y libegl1 libgl1 libgl1-mesa-dri"
 
 
 def _has_egl() -> bool:
