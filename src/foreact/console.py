@@ -1,8 +1,30 @@
 """The one place that prints to people: progress and remarks on stderr, results on stdout."""
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 console = Console(stderr=True)
 """Progress, notices, errors."""
 out = Console()
 """Results: what a user may pipe into a file."""
+
+
+def progress_bar(what: str, fields: str, *, disable: bool = False) -> Progress:
+    """Return a bar that shows what is done of how much, some fields, and the time gone and left.
+
+    Args:
+        what: In front of the bar.
+        fields: Behind the count, with the task's fields in rich's format, `{task.fields[failed]} failed`.
+        disable: Show nothing.
+    """
+    return Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(fields),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=disable,
+    )

@@ -51,6 +51,8 @@ def test_three_steps_and_three_resumed_equal_six_bit_for_bit(
     assert_same_state(whole.checkpoint, resumed.checkpoint)
     first, second = (json.loads((at.checkpoint / "training_state.json").read_text()) for at in (whole, resumed))
     assert _without(first, "fit_loop") == _without(second, "fit_loop"), "schedule, callbacks and loader"
+    logged, repeated = ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "parts"))
+    assert [json.loads(line)["step"] for line in logged] == [json.loads(line)["step"] for line in repeated]
 
 
 def _without(packed: dict[str, object], key: str) -> list[object]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from foreact.console import console
+from foreact.console import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,16 +61,7 @@ def episode_result(seed: int, info: Mapping[str, Any], actions: np.ndarray, fps:
 @contextmanager
 def episode_progress(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
     """Episodes with the success so far and the time left."""
-    bar = Progress(
-        TextColumn(f"evaluating {name}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes, {task.fields[successes]} succeeded"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    bar = progress_bar(f"evaluating {name}", "episodes, {task.fields[successes]} succeeded")
     task = bar.add_task("", total=total, successes=0)
 
     def advance(result: EpisodeResult) -> None:

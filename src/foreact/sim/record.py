@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from foreact import keys
-from foreact.console import console
+from foreact.console import console, progress_bar
 from foreact.data.files import write_json
 from foreact.data.lerobot_info import load_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
@@ -288,15 +288,6 @@ def _line(attempt: _Try) -> dict[str, Any]:
 
 
 def _bar(total: int, done: int, failed: int) -> Progress:
-    progress = Progress(
-        TextColumn("recording"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes, {task.fields[failed]} failed and left out"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    progress = progress_bar("recording", "episodes, {task.fields[failed]} failed and left out")
     progress.add_task("", total=total, completed=done, failed=failed)
     return progress

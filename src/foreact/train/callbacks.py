@@ -13,9 +13,9 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from foreact.console import console
+from foreact.console import console, progress_bar
 from foreact.policy.checkpoint import checkpoints_in
 from foreact.records import Batch
 
@@ -142,18 +142,7 @@ class Throughput(Callback):
         self._step_before = trainer.global_step
         self._ended = 0.0
         if trainer.is_global_zero:
-            self._progress = Progress(
-                TextColumn("training"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=console,
-                transient=False,
-                disable=not console.is_terminal,
-            )
+            self._progress = progress_bar("training", "{task.fields[text]}", disable=not console.is_terminal)
             self._progress.start()
             self._task = self._progress.add_task("", total=trainer.max_steps, completed=trainer.global_step, text="")
 

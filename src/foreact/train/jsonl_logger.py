@@ -15,11 +15,21 @@ from lightning.pytorch.utilities import rank_zero_only
 class JSONLLogger(Logger):
     """Appends `{"step": ..., "time": ..., "train/l1": ...}` to a file."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the folder; an existing file is continued."""
+    def __init__(self, path: Path, *, resume_at: int = 0) -> None:
+        """Create the folder, or continue a file.
+
+        Args:
+            path: The file.
+            resume_at: Steps done by the checkpoint that is resumed; what a killed run logged after it is cut off,
+                since those steps come again.
+        """
         super().__init__()
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+            path.write_text("".join(line for line in whole if json.loads(line)["step"] < resume_at))
 
     @property
     def name(self) -> str:

@@ -109,7 +109,8 @@ def train(
     throughput = Throughput(batch_size=run.train.batch_size, show_every=run.train.log_every)
     with warnings.catch_warnings():
         _quiet_lightning()
-        trainer = _trainer(run, out, meta, interrupt, throughput)
+        resume_at = 0 if newest is None else read_meta(newest).step
+        trainer = _trainer(run, out, meta, interrupt, throughput, resume_at)
     module = ACTModule(run, features, statistics)
     if trainer.is_global_zero:
         for line in describe_vectors(features, statistics):
@@ -216,7 +217,7 @@ def _check_same(run: RunConfig, fingerprint: str, checkpoint: Path) -> None:
 
 
 def _trainer(
-    run: RunConfig, out: Path, meta: CheckpointMeta, interrupt: Callback, throughput: Callback
+    run: RunConfig, out: Path, meta: CheckpointMeta, interrupt: Callback, throughput: Callback, resume_at: int
 ) -> lightning.Trainer:
     config = run.train
     callbacks: list[Callback] = [interrupt]
@@ -233,7 +234,7 @@ def _trainer(
     )
     callbacks.append(throughput)  # last, so that what the others do does not count as waiting for data
     callbacks.append(LearningRateMonitor(logging_interval="step"))
-    loggers: list[Logger] = [JSONLLogger(out / "metrics.jsonl")]
+    loggers: list[Logger] = [JSONLLogger(out / "metrics.jsonl", resume_at=resume_at)]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
     else:
