@@ -39,7 +39,7 @@ class Policy:
             config: As trained.
             features: What goes in and out, as trained.
             statistics: Of the training split.
-            model: The network; None builds an untrained one.
+            model: The network, from which the CVAE encoder is dropped; None builds an untrained one.
             device: Where to compute.
             resize_images: Accept pictures of another size than the recorded one.
             seed: Of the latent's samples where `config.latent` is "prior".
