@@ -18,7 +18,6 @@ FRAME_INDEX = "frame_index"
 EPISODE_INDEX = "episode_index"
 INDEX = "index"
 TASK_INDEX = "task_index"
-TASK = "task"
 
 
 def image_key(camera: str) -> str:

@@ -75,8 +75,9 @@ def train(
     source = open_source(data)
     features = select_features(source.features, run.policy)
     fingerprint = source.fingerprint()
-    if newest is not None:
-        _check_same(run, fingerprint, newest)
+    resumed = None if newest is None else read_meta(newest)  # hashes the whole checkpoint, so it is read once
+    if resumed is not None:
+        _check_same(run, fingerprint, resumed)
     training, validation = split_episodes(source.tasks, source.lengths, run.train.val_fraction, run.train.seed)
 
     def dataset(episodes: tuple[int, ...]) -> ChunkDataset:
@@ -109,7 +110,7 @@ def train(
     throughput = Throughput(batch_size=run.train.batch_size, show_every=run.train.log_every)
     with warnings.catch_warnings():
         _quiet_lightning()
-        resume_at = 0 if newest is None else read_meta(newest).step
+        resume_at = 0 if resumed is None else resumed.step
         trainer = _trainer(run, out, meta, interrupt, throughput, resume_at)
     module = ACTModule(run, features, statistics)
     if trainer.is_global_zero:
@@ -195,9 +196,8 @@ _MAY_CHANGE = {
 """Training options that a resumed run may change; the others decide the split, the data order or the optimiser."""
 
 
-def _check_same(run: RunConfig, fingerprint: str, checkpoint: Path) -> None:
+def _check_same(run: RunConfig, fingerprint: str, meta: CheckpointMeta) -> None:
     """A resumed run must go on with the same network, optimiser, data and split."""
-    meta = read_meta(checkpoint)
     for kind, before, now, free in (
         ("policy", to_dict(meta.policy), to_dict(run.policy), set()),
         ("train", dict(meta.provenance["train"]), to_dict(run.train), _MAY_CHANGE),
