@@ -11,7 +11,7 @@ help:  ## what can be made
 
 $(STAMP): pyproject.toml constraints.txt
 	@sh scripts/make_venv.sh $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,view,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,calibrate,vit,view,dev]'
 	@touch $(STAMP)
 
 install: $(STAMP)  ## the virtual environment and the library for headless rendering

@@ -13,11 +13,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from foreact.errors import ConfigError, unknown_name
 
 Normalization = Literal["mean_std", "min_max", "quantile", "identity"]
-Backbone = Literal["resnet18", "resnet34", "resnet50", "cnn"]
+Backbone = Literal["resnet18", "resnet34", "resnet50", "vit_base", "dinov2_small", "cnn"]
 BackboneNorm = Literal["frozen", "batch", "group"]
 Reduction = Literal["valid", "padded_mean"]
 Latent = Literal["zero", "prior"]
 Schedule = Literal["constant", "cosine"]
+Conditioning = Literal["token", "auxiliary", "contrastive", "crop", "film", "strong", "heatmap", "world", "frame"]
+Sampling = Literal["uniform", "balanced", "paired"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -39,7 +41,32 @@ class PolicyConfig:
     use_state: bool = True
     """Feed proprioception; False leaves its token out, in the CVAE encoder too."""
     use_environment_state: bool = True
-    """Feed the coordinates as a token; False gives the uncued control."""
+    """Use the coordinates; False gives the uncued control."""
+    conditioning: tuple[Conditioning, ...] = ("token",)
+    """How the coordinates reach the network, alone or combined (docs/conditioning.md): `token` (one token of the
+    encoder), `strong` (several wide tokens, in every layer and on every cell), `film` (scales and shifts the backbone),
+    `crop` (pictures cut out around the cue), `heatmap` (the cue as a channel of the pictures), `world` (cells know
+    which point of the table they show), `frame` (hand relative to the cue in, displacements of the hand out),
+    `auxiliary` (the coordinates are to be recovered from the tokens), `contrastive` (another cue, another chunk)."""
+    auxiliary_from: Literal["image", "decoder", "cue_token"] = "image"
+    """What the coordinates are recovered from; `cue_token` is satisfied for free and is there to show it."""
+    auxiliary_weight: float = 0.1
+    contrastive_weight: float = 0.1
+    contrastive_margin: float = 0.5
+    """Mean distance between the chunks of two cues, in normalised actions, from which nothing is lost."""
+    cue_crop: float = 128 / 480
+    """Side of the square crop around the cue, as a share of the picture's height."""
+    cue_crop_cameras: tuple[str, ...] | None = None
+    """Cameras that are cropped around the cue; None takes all that are calibrated."""
+    cue_crop_full: tuple[str, ...] = ()
+    """Cameras whose full picture stays beside its crop."""
+    cue_map_sigma: float = 0.03
+    """Width of the heat map's Gaussian, as a share of the picture's height."""
+    strong_bands: int = 6
+    """Octaves of the Fourier features of the coordinates."""
+    strong_tokens: int = 4
+    goal: tuple[float, float] | None = None
+    """With `frame`: where what is held is to go, x and y [m]; None makes the base's origin the reference."""
     cameras: tuple[str, ...] | None = None
     """Cameras to use, in this order; None takes all that the data has; an empty tuple gives the blind control."""
     use_depth: bool = True
@@ -126,6 +153,16 @@ class PolicyConfig:
         )
         _require(0 <= self.dropout < 1, f"policy.dropout is {self.dropout}; it must be in [0, 1)")
         _require(self.kl_weight >= 0, f"policy.kl_weight is {self.kl_weight}; it must not be negative")
+        for name in ("auxiliary_weight", "contrastive_weight", "contrastive_margin"):
+            _require(getattr(self, name) >= 0, f"policy.{name} is {getattr(self, name)}; it must not be negative")
+        for name in ("cue_crop", "cue_map_sigma"):
+            _require(0 < getattr(self, name) <= 1, f"policy.{name} is {getattr(self, name)}; it must be in (0, 1]")
+        for name in ("strong_bands", "strong_tokens"):
+            _require(getattr(self, name) >= 1, f"policy.{name} is {getattr(self, name)}; it must be at least 1")
+        _require(
+            len(set(self.conditioning)) == len(self.conditioning),
+            f"policy.conditioning names a way twice: {', '.join(self.conditioning)}",
+        )
         for name in ("image_size", "crop_size"):
             size = getattr(self, name)
             _require(size is None or min(size) >= 1, f"policy.{name} is {size}; it must be at least 1 pixel")
@@ -186,6 +223,14 @@ class TrainConfig:
     keep_last: int = 2
     """Checkpoints kept besides the best."""
     log_every: int = 50
+    cue_noise: float = 0.0
+    """Standard deviation [m] of Gaussian noise added to the coordinates of each training sample, so that a policy
+    learns to look where exactly to go instead of trusting the cue."""
+    sampling: Sampling = "uniform"
+    """Order of the samples: every frame alike; `balanced`, so that all coordinates are seen equally often; or `paired`,
+    the same moment of the same scene with each of its blocks as target side by side (`foreact record --paired`)."""
+    grad_share: bool = False
+    """Log each input's share of the gradient as `grad_share/*`."""
     num_workers: int = 0
     """Loader processes; 0 reads in the training process, fastest for small pictures from the frame cache."""
     seed: int = 0
@@ -202,7 +247,8 @@ class TrainConfig:
         counts = ("steps", "batch_size", "accumulate", "val_every", "save_every", "keep_last", "log_every", "num_nodes")
         for name in counts:
             _require(getattr(self, name) >= 1, f"train.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("lr", "lr_backbone", "lr_min", "weight_decay", "grad_clip", "warmup_steps", "num_workers"):
+        not_negative = ("lr", "lr_backbone", "lr_min", "weight_decay", "grad_clip", "warmup_steps", "num_workers")
+        for name in (*not_negative, "cue_noise"):
             _require(getattr(self, name) >= 0, f"train.{name} is {getattr(self, name)}; it must not be negative")
         _require(0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must be in [0, 1)")
         _require(0 < self.layer_decay <= 1, f"train.layer_decay is {self.layer_decay}; it must be in (0, 1]")
@@ -264,8 +310,13 @@ def _from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
 def _check_choices(config: PolicyConfig | TrainConfig) -> None:
     """Refuse a value that is not among an option's choices, wherever it comes from: JSON, Hydra or code."""
     for name, hint in get_type_hints(type(config)).items():
-        if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
-            raise ConfigError(unknown_name(f"value of {name}", str(getattr(config, name)), get_args(hint)))
+        value = getattr(config, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise ConfigError(unknown_name(f"value of {name}", str(value), get_args(hint)))
+    if isinstance(config, PolicyConfig):
+        for way in config.conditioning:
+            if way not in get_args(Conditioning):
+                raise ConfigError(unknown_name("policy.conditioning", str(way), get_args(Conditioning)))
 
 
 def _tuples(value: Any) -> Any:

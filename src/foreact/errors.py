@@ -36,6 +36,10 @@ class SimulationError(ForeactError):
     """The simulation cannot be set up or has no solution for what was asked."""
 
 
+class UnreachableError(ForeactError):
+    """A hand pose that a policy asks for is beyond the arm's reach."""
+
+
 class MissingExtraError(ForeactError):
     """A command needs packages of an extra that is not installed."""
 

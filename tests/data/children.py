@@ -24,7 +24,7 @@ class WatchedSource:
     def __init__(self, root: Path, before: dict[int, Callable[[], object]] | None = None) -> None:
         self._of = of = open_source(root)
         self.root, self.features, self.episode_indices = of.root, of.features, of.episode_indices
-        self.lengths, self.tasks = of.lengths, of.tasks
+        self.lengths, self.tasks, self.scenes = of.lengths, of.tasks, of.scenes
         self.n_frames = 0
         self._before = before or {}
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from foreact.config import PolicyConfig
+from foreact.model.act import ACT
+from foreact.model.losses import Counterfactual, act_loss
 from foreact.records import Batch, Camera, Features
 
 TINY = PolicyConfig(
@@ -28,6 +30,7 @@ TINY = PolicyConfig(
 
 MakeConfig = Callable[..., PolicyConfig]
 MakeBatch = Callable[..., Batch]
+WithoutGradient = Callable[[ACT, Batch], set[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +72,10 @@ def make_batch() -> MakeBatch:
         is_pad = torch.zeros(size, config.chunk_size, dtype=torch.bool)
         if config.chunk_size > 1:
             is_pad[0, -1] = True
-        pixels = {c.name: config.crop_size or (c.height, c.width) for c in features.cameras}
+        pixels = {
+            c.name: (c.height, c.width) if c.view_of else config.crop_size or (c.height, c.width)
+            for c in features.cameras
+        }
         return Batch(
             images={camera.name: random(camera.channels, *pixels[camera.name]) for camera in features.cameras},
             state=random(features.state_dim) if features.state_dim else None,
@@ -79,3 +85,27 @@ def make_batch() -> MakeBatch:
         )
 
     return make
+
+
+@pytest.fixture
+def without_gradient() -> WithoutGradient:
+    """Return the parameters that get none, after first steps have moved what starts at 0."""
+
+    def names(model: ACT, batch: Batch) -> set[str]:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            output = model(batch, z="posterior" if model.config.use_vae else "zero")
+            counterfactual = None
+            if "contrastive" in model.config.conditioning:
+                assert batch.environment_state is not None
+                other = replace(batch, environment_state=batch.environment_state.roll(1, 0))
+                counterfactual = Counterfactual(
+                    action_hat=model(other, z=output.z).action_hat, distance=torch.ones(batch.size)
+                )
+            act_loss(output, batch, model.config, counterfactual=counterfactual).loss.backward()
+            gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+            optimizer.step()
+        return {name for name, gradient in gradients.items() if gradient is None or gradient.abs().max() < 1e-6}
+
+    return names

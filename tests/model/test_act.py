@@ -18,6 +18,7 @@ from foreact.records import Batch, Camera, Features
 
 MakeConfig = Callable[..., PolicyConfig]
 MakeBatch = Callable[..., Batch]
+WithoutGradient = Callable[[ACT, Batch], set[str]]
 
 
 def encoder_input(model: ACT, batch: Batch) -> Tensor:
@@ -167,18 +168,26 @@ def test_separate_backbones_belong_to_their_cameras(
     assert set(difference.nonzero().flatten().tolist()) == set(range(9, 15))  # after 3 + 2x3 tokens
 
 
-def test_an_rgbd_policy_starts_as_its_rgb_policy(
-    make_config: MakeConfig, twins: Features, make_batch: MakeBatch
+@pytest.mark.parametrize("name", ["cnn", "resnet18"])
+@pytest.mark.parametrize(("depth_range", "cue_map"), [((0.0, 2.0), False), (None, True), ((0.0, 2.0), True)])
+def test_a_policy_with_depth_or_a_cue_map_starts_as_its_rgb_policy_bit_for_bit(
+    make_config: MakeConfig,
+    twins: Features,
+    make_batch: MakeBatch,
+    name: str,
+    depth_range: tuple[float, float] | None,
+    cue_map: bool,
 ) -> None:
-    with_depth = replace(twins, cameras=tuple(replace(camera, depth_range=(0.0, 2.0)) for camera in twins.cameras))
+    cameras = tuple(replace(camera, depth_range=depth_range, cue_map=cue_map) for camera in twins.cameras)
+    config = make_config(vision_backbone=name)
     torch.manual_seed(5)
-    colour = ACT(make_config(), twins).eval()
+    colour = ACT(config, twins).eval()
     torch.manual_seed(5)
-    rgbd = ACT(make_config(), with_depth).eval()
-    batch = make_batch(colour.config, twins)
-    images = {name: torch.cat([image, torch.rand(3, 1, 32, 48)], dim=1) for name, image in batch.images.items()}
-    expected = colour(batch).action_hat
-    torch.testing.assert_close(rgbd(replace(batch, images=images)).action_hat, expected, rtol=1e-4, atol=1e-5)
+    wider = ACT(replace(config, conditioning=("token", "heatmap")), replace(twins, cameras=cameras)).eval()
+    batch = make_batch(config, twins)
+    further = cameras[0].channels - 3
+    images = {name: torch.cat([image, torch.rand(3, further, 32, 48)], dim=1) for name, image in batch.images.items()}
+    assert torch.equal(wider(replace(batch, images=images)).action_hat, colour(batch).action_hat)
 
 
 # --- Latent -----------------------------------------------------------------------------------------------------------
@@ -257,18 +266,6 @@ def test_without_use_vae_there_is_no_posterior(
 # --- Gradients --------------------------------------------------------------------------------------------------------
 
 
-def without_gradient(model: ACT, batch: Batch) -> set[str]:
-    """Return the parameters that get none, after a first step has moved the biases that start at 0."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for _ in range(2):
-        optimizer.zero_grad()
-        output = model(batch, z="posterior" if model.config.use_vae else "zero")
-        act_loss(output, batch, model.config).loss.backward()
-        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-        optimizer.step()
-    return {name for name, gradient in gradients.items() if gradient is None or gradient.abs().max() < 1e-6}
-
-
 FIRST_LAYER = "decoder.layers.0"
 """It attends among contents that are all alike (at first empty), so how they are mixed has no effect."""
 
@@ -284,7 +281,11 @@ FIRST_LAYER = "decoder.layers.0"
     ],
 )
 def test_every_parameter_meant_to_train_gets_a_gradient(
-    make_config: MakeConfig, features: Features, make_batch: MakeBatch, changes: dict[str, Any]
+    make_config: MakeConfig,
+    features: Features,
+    make_batch: MakeBatch,
+    without_gradient: WithoutGradient,
+    changes: dict[str, Any],
 ) -> None:
     model = ACT(make_config(**changes), features)
     dead = "norm1.weight" if model.config.pre_norm else "self_attention.in_proj_weight"
@@ -292,7 +293,7 @@ def test_every_parameter_meant_to_train_gets_a_gradient(
 
 
 def test_without_use_vae_the_latents_matrix_has_nothing_to_learn(
-    make_config: MakeConfig, features: Features, make_batch: MakeBatch
+    make_config: MakeConfig, features: Features, make_batch: MakeBatch, without_gradient: WithoutGradient
 ) -> None:
     model = ACT(make_config(use_vae=False), features)
     dead = without_gradient(model, make_batch(model.config, features))

@@ -17,6 +17,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from foreact.config import PolicyConfig
 from foreact.errors import ConfigError
 from foreact.model.backbone import IMAGENET_WEIGHTS, make_backbone, make_backbones
+from foreact.model.backbone_base import widened
 from foreact.records import Camera
 
 MakeConfig = Callable[..., PolicyConfig]
@@ -93,27 +94,44 @@ def test_weights_have_torchvisions_names(resnet_config: PolicyConfig) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "cnn"])
-def test_an_rgbd_backbone_starts_as_its_rgb_backbone(make_config: MakeConfig, name: str) -> None:
+@pytest.mark.parametrize("channels", [4, 5])
+@pytest.mark.parametrize("pixels", [(64, 64), (48, 96), (33, 47)])
+def test_a_backbone_with_depth_or_a_map_starts_as_its_rgb_backbone_bit_for_bit(
+    make_config: MakeConfig, name: str, channels: int, pixels: tuple[int, int]
+) -> None:
     config = make_config(vision_backbone=name, backbone_norm="frozen")
     torch.manual_seed(4)
     colour = make_backbone(config, 3)
     torch.manual_seed(4)
-    rgbd = make_backbone(config, 4)
-    image, depth = torch.randn(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+    wider = make_backbone(config, channels)
+    image, further = torch.randn(2, 3, *pixels), torch.rand(2, channels - 3, *pixels)
     with torch.inference_mode():
-        features = rgbd(torch.cat([image, depth], dim=1))
-        # Convolutions over 3 and 4 channels sum in another order, hence not bitwise.
-        torch.testing.assert_close(features, colour(image), rtol=1e-4, atol=1e-5)
-        assert torch.equal(features, rgbd(torch.cat([image, 5 * depth], dim=1)))
+        assert torch.equal(wider(torch.cat([image, further], dim=1)), colour(image))
+
+
+def test_a_stem_for_more_channels_is_one_convolution_over_all_of_them() -> None:
+    stem = widened(nn.Conv2d(3, 8, 5, stride=2, padding=2), 5)
+    nn.init.normal_(stem.weight)
+    image = torch.randn(2, 5, 17, 20)
+    expected = nn.functional.conv2d(image, stem.weight, stem.bias, stride=2, padding=2)
+    # 125 products a sum, in another order.
+    torch.testing.assert_close(stem(image), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_more_channels_draw_no_random_numbers() -> None:
+    conv = nn.Conv2d(3, 8, 5)
+    before = torch.random.get_rng_state()
+    widened(conv, 5)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "cnn"])
-def test_the_depth_plane_learns(make_config: MakeConfig, name: str) -> None:
-    backbone = make_backbone(make_config(vision_backbone=name), 4)
-    backbone(torch.randn(2, 4, 64, 64)).square().mean().backward()
-    gradient = next(backbone.parameters()).grad
+def test_the_planes_of_depth_and_map_learn(make_config: MakeConfig, name: str) -> None:
+    backbone = make_backbone(make_config(vision_backbone=name), 5)
+    backbone(torch.randn(2, 5, 64, 64)).square().mean().backward()
+    gradient = dict(backbone.named_parameters())[backbone.stem_name].grad
     assert gradient is not None
-    assert gradient[:, 3].abs().max() > 1e-6
+    assert (gradient[:, 3:].abs().amax(dim=(0, 2, 3)) > 1e-6).all()
 
 
 def test_a_file_for_colour_fits_an_rgbd_backbone(resnet_config: PolicyConfig, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch.distributions import kl_divergence as library_kl
 
 from foreact.config import PolicyConfig
 from foreact.model.act import ACT, ACTOutput
-from foreact.model.losses import act_loss, kl_divergence, masked_l1
+from foreact.model.losses import Counterfactual, act_loss, contrastive_hinge, kl_divergence, masked_l1
 from foreact.records import Batch, Features
 
 MakeConfig = Callable[..., PolicyConfig]
@@ -109,6 +109,60 @@ def test_without_a_posterior_l1_is_all(make_config: MakeConfig) -> None:
     batch = Batch(action=torch.zeros(2, 5, 4), action_is_pad=torch.zeros(2, 5, dtype=torch.bool))
     terms = act_loss(ACTOutput(action_hat=torch.full((2, 5, 4), 0.5)), batch, make_config()).terms()
     assert {name: value.item() for name, value in terms.items()} == {"loss": 0.5, "l1": 0.5}
+
+
+def test_the_auxiliary_error_is_the_mean_square_and_joins_with_its_weight(make_config: MakeConfig) -> None:
+    is_pad = torch.zeros(1, 5, dtype=torch.bool)
+    batch = Batch(action=torch.zeros(1, 5, 4), action_is_pad=is_pad, environment_state=torch.tensor([[1.0, -1.0]]))
+    output = ACTOutput(action_hat=torch.full((1, 5, 4), 0.5), cue_hat=torch.tensor([[2.0, 2.0]]))
+    terms = act_loss(output, batch, make_config(auxiliary_weight=0.1)).terms()
+    # (1^2 + 3^2) / 2 = 5, and 0.5 + 0.1 * 5 = 1.
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(
+        {"loss": 1.0, "l1": 0.5, "auxiliary": 5.0}
+    )
+    with pytest.raises(ValueError, match="environment_state"):
+        act_loss(output, replace(batch, environment_state=None), make_config())
+
+
+def test_the_contrastive_hinge_by_hand() -> None:
+    chunk = torch.zeros(4, 2, 2)
+    other = torch.tensor(
+        [
+            [[0.1, 0.3], [9.0, 9.0]],  # mean change 0.2 over the one real step: 0.5 - 0.2
+            [[0.4, 0.4], [0.8, 0.8]],  # 0.6 over both, beyond the margin: 0
+            [[0.1, 0.1], [0.1, 0.1]],  # 0.1, but the cues are only 0.4 apart: 0.2 - 0.1
+            [[0.0, 0.0], [0.0, 0.0]],  # the same cue: 0
+        ]
+    )
+    distance = torch.tensor([3.0, 1.0, 0.4, 0.0])
+    is_pad = torch.tensor([[False, True], [False, False], [False, False], [False, False]])
+    found = contrastive_hinge(chunk, other, distance, is_pad, margin=0.5)
+    assert found.item() == pytest.approx((0.3 + 0 + 0.1 + 0) / 4)
+
+
+def test_the_contrastive_hinge_pushes_the_chunks_apart_and_ignores_padding() -> None:
+    chunk, other = (torch.randn(2, 3, 2, dtype=torch.float64).mul(0.1).requires_grad_() for _ in range(2))
+    is_pad = torch.tensor([[False, False, True], [True, True, True]])
+
+    def hinge(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return contrastive_hinge(a, b, torch.ones(2, dtype=torch.float64), is_pad, 0.5)
+
+    assert torch.autograd.gradcheck(hinge, (chunk, other))
+    gradient = torch.autograd.grad(hinge(chunk, other), chunk)[0]
+    assert torch.equal(gradient[0, :2].sign(), (other - chunk)[0, :2].sign())
+    assert not gradient[0, 2].any()
+    assert not gradient[1].any()
+
+
+def test_a_counterfactual_joins_the_loss_with_its_weight(make_config: MakeConfig) -> None:
+    batch = Batch(action=torch.zeros(2, 5, 4), action_is_pad=torch.zeros(2, 5, dtype=torch.bool))
+    output = ACTOutput(action_hat=torch.full((2, 5, 4), 0.5))
+    other = Counterfactual(action_hat=torch.full((2, 5, 4), 0.75), distance=torch.full((2,), 2.0))
+    config = make_config(contrastive_weight=0.2, contrastive_margin=1.0)
+    terms = act_loss(output, batch, config, counterfactual=other).terms()
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(
+        {"loss": 0.5 + 0.2 * 0.75, "l1": 0.5, "contrastive": 0.75}
+    )
 
 
 def test_the_configured_reduction_is_used(make_config: MakeConfig) -> None:

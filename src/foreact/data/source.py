@@ -19,13 +19,15 @@ class EpisodeSource(Protocol):
 
     root: Path
     features: Features
-    """As recorded: all cameras at their own size, all names, the recorded rate."""
+    """As recorded: all cameras at their own size, all names, the recorded rate; calibrated where that is known."""
     episode_indices: tuple[int, ...]
     """The data set's own, ascending; may have gaps."""
     lengths: Mapping[int, int]
     """Frames by episode index."""
     tasks: Mapping[int, str]
     """Task by episode index."""
+    scenes: Mapping[int, int]
+    """Scene by episode index: equal where episodes show the same scene, with another block as the target."""
 
     def episode(self, index: int) -> Episode:
         """Return an episode without its pictures; raises DataError where it is damaged."""

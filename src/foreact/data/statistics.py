@@ -23,7 +23,7 @@ def compute_statistics(episodes: Sequence[Episode]) -> Statistics:
     if not episodes:
         raise DataError("there are no episodes to compute statistics of")
     return {
-        key: _over_frames([vectors(episode)[key] for episode in episodes])
+        key: statistics_of([vectors(episode)[key] for episode in episodes])
         for key in (keys.STATE, keys.ENVIRONMENT_STATE, keys.ACTION)
         if key in vectors(episodes[0])
     }
@@ -39,7 +39,8 @@ def vectors(episode: Episode) -> dict[str, np.ndarray]:
     return {key: value for key, value in of.items() if value is not None}
 
 
-def _over_frames(parts: list[np.ndarray]) -> VectorStatistics:
+def statistics_of(parts: Sequence[np.ndarray]) -> VectorStatistics:
+    """Return exact statistics, in float64, over the rows of all parts (N, D)."""
     values = np.concatenate(parts)
     # A dimension at a time, so that the float64 copy stays small.
     columns = [values[:, dim].astype(np.float64) for dim in range(values.shape[1])]

@@ -86,7 +86,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
-        """Return (B, L, D) for tokens (B, L, D) with positions (L, D) and an optional mask (B, L)."""
+        """Return (B, L, D) for tokens (B, L, D), positions (L, D) or (B, L, D) and an optional mask (B, L)."""
         if self.pre_norm:
             x = x + self._attend(self.norm1(x), position, key_is_pad)
             return x + self.dropout(self.feed_forward(self.norm2(x)))
@@ -107,9 +107,27 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.dim_model) if config.pre_norm else nn.Identity()
         _xavier(self)
 
-    def forward(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
-        """Return (B, L, D) for tokens (B, L, D) with positions (L, D); `key_is_pad` (B, L) hides tokens."""
-        for layer in self.layers:
+    def forward(
+        self,
+        x: Tensor,
+        position: Tensor,
+        key_is_pad: Tensor | None = None,
+        additions: Tensor | None = None,
+    ) -> Tensor:
+        """Encode.
+
+        Args:
+            x: Tokens (B, L, D).
+            position: (L, D), or (B, L, D) where samples differ.
+            key_is_pad: (B, L) bool, True hides a token; None hides none.
+            additions: (layers, B, 1, D), added to all tokens before each layer; None adds nothing.
+
+        Returns:
+            (B, L, D).
+        """
+        for i, layer in enumerate(self.layers):
+            if additions is not None:
+                x = x + additions[i]
             x = layer(x, position, key_is_pad)
         return self.norm(x)
 
@@ -167,7 +185,7 @@ class Decoder(nn.Module):
         _xavier(self)
 
     def forward(self, query_position: Tensor, memory: Tensor, memory_position: Tensor) -> Tensor:
-        """Return (B, T, D) for queries (T, D), a memory (B, L, D) and its positions (L, D)."""
+        """Return (B, T, D) for queries (T, D), a memory (B, L, D) and its positions (L, D) or (B, L, D)."""
         x = memory.new_zeros(memory.shape[0], *query_position.shape)
         memory_key = memory + memory_position
         for layer in self.layers:

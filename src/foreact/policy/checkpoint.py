@@ -29,6 +29,7 @@ from foreact.config import PolicyConfig, policy_config_from_dict, to_dict
 from foreact.errors import CheckpointError, ConfigError
 from foreact.model.act import ACT
 from foreact.normalizer import statistics_from_dict, statistics_to_dict
+from foreact.policy.inputs import network_features
 from foreact.policy.policy import Policy
 from foreact.records import Features, Statistics, features_from_dict
 
@@ -237,7 +238,7 @@ def load_policy(
     directory = find_checkpoint(path, checkpoint)
     meta = read_meta(directory)
     config = _override(meta.policy, overrides or {})
-    model = ACT(replace(config, pretrained_backbone_weights=None), meta.features)
+    model = ACT(replace(config, pretrained_backbone_weights=None), network_features(config, meta.features))
     load_weights(model, read_weights(directory), directory)
     return Policy(
         config=config,

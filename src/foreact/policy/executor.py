@@ -12,6 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from foreact.config import PolicyConfig
+from foreact.kinematics import InverseKinematics
+from foreact.normalizer import binary_dimensions
+from foreact.object_frame import POSE, action_layout, known_arm
+from foreact.records import Features
 
 
 class Executor(Protocol):
@@ -142,11 +146,69 @@ class BinaryActions:
         self._executor.reset()
 
 
-def make_executor(config: PolicyConfig, binary: np.ndarray) -> Executor:
-    """Return the executor that a configuration asks for; `binary` (A,) marks actions that leave as +1 or -1."""
+class HandPoses:
+    """Turns hand poses, after another executor has queued or averaged them, into joint positions.
+
+    Poses are averaged as poses; the inverse kinematics run for the one that is executed, within the joints' limits.
+    """
+
+    def __init__(self, executor: Executor, features: Features) -> None:
+        """Take the executor inside and the robot's features, whose arm is known."""
+        arm = known_arm(features)
+        self._executor = executor
+        self._kinematics = InverseKinematics(arm)
+        self._joints, self._others = action_layout(features)
+        self._unit = 1.0 if arm.unit == "rad" else 180 / np.pi
+        self._last: np.ndarray | None = None
+
+    @property
+    def needs_chunk(self) -> bool:
+        """As the executor inside."""
+        return self._executor.needs_chunk
+
+    def add(self, chunk: np.ndarray) -> None:
+        """Hand a chunk (T, C) from `ObjectFrame.decode` on."""
+        self._executor.add(chunk)
+
+    def next_action(self) -> np.ndarray:
+        """Return this tick's action (A,), float32 in the robot's units.
+
+        Raises:
+            UnreachableError: If the arm cannot bring its hand there; the tick is over nevertheless, so that a caller
+                may hold the arm still and go on.
+        """
+        row = self._executor.next_action().astype(np.float64)
+        n_joints = len(self._joints)
+        start = row[-n_joints:] if self._last is None else self._last
+        angles = self._kinematics.inverse(row[:3], _orthonormal(row[3:6], row[6:POSE]), start)
+        self._last = angles
+        action = np.empty(n_joints + len(self._others), np.float32)
+        action[self._joints] = angles * self._unit
+        action[self._others] = row[POSE:-n_joints]
+        return action
+
+    def reset(self) -> None:
+        """Begin a new episode."""
+        self._executor.reset()
+        self._last = None
+
+
+def _orthonormal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the rotation (3, 3) whose first two columns are nearest to these (Gram-Schmidt)."""
+    x = x / np.linalg.norm(x)
+    y = y - x * (x @ y)
+    y = y / np.linalg.norm(y)
+    return np.stack([x, y, np.cross(x, y)], axis=1)
+
+
+def make_executor(config: PolicyConfig, features: Features) -> Executor:
+    """Return the executor that a configuration asks for, for a robot with these features."""
+    binary = binary_dimensions(config, features)
     executor: Executor
     if config.temporal_ensemble_coeff is None:
         executor = ChunkQueue(config.n_action_steps)
     else:
         executor = TemporalEnsemble(config.chunk_size, config.temporal_ensemble_coeff)
+    if "frame" in config.conditioning:
+        executor = HandPoses(executor, features)
     return BinaryActions(executor, binary) if binary.any() else executor

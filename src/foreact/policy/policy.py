@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from foreact.config import PolicyConfig
-from foreact.data.images import center_crop
+from foreact.kinematics import InverseKinematics
 from foreact.model.act import ACT
-from foreact.normalizer import Normalizer, binary_dimensions
-from foreact.policy.executor import Executor, make_executor
+from foreact.object_frame import action_layout, known_arm
+from foreact.policy.executor import ChunkQueue, Executor, HandPoses, make_executor
+from foreact.policy.inputs import Inputs
 from foreact.policy.observation import read_observations
 from foreact.records import Batch, Features, Statistics
 
@@ -37,8 +38,8 @@ class Policy:
 
         Args:
             config: As trained.
-            features: What goes in and out, as trained.
-            statistics: Of the training split.
+            features: What goes in and out on the robot, as trained.
+            statistics: Of what the network saw of the training split.
             model: The network, from which the CVAE encoder is dropped; None builds an untrained one.
             device: Where to compute.
             resize_images: Accept pictures of another size than the recorded one.
@@ -51,8 +52,8 @@ class Policy:
         self.features = features
         self.statistics = statistics
         self.device = torch.device(device)
-        self.normalizer = Normalizer(config, features, statistics).to(self.device)
-        self.model = (ACT(config, features) if model is None else model).to(self.device).eval()
+        self.inputs = Inputs(config, features, statistics).to(self.device)
+        self.model = (ACT(config, self.inputs.network_features) if model is None else model).to(self.device).eval()
         self.model.drop_vae_encoder()
         self._resize_images = resize_images
         self._seed = seed
@@ -80,24 +81,51 @@ class Policy:
         return self._executor.next_action()
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
-        """Return the chunk (T, A), float32 in the robot's units, that begins now.
+        """Return the chunk that begins now, float32: actions (T, A) in the robot's units.
 
-        Changes no state of the executor, which thresholds `binary_actions` only when it hands them out.
+        With the conditioning `frame` it holds hand poses instead, (T, C), which the executor turns into actions
+        (`HandPoses`); `to_actions` does that for a whole chunk. Changes no state of the executor, which thresholds
+        `binary_actions` only when it hands them out.
         """
         return self.predict_chunks([observation])[0]
 
     @torch.inference_mode()
     def predict_chunks(self, observations: Sequence[Observation]) -> np.ndarray:
-        """Return chunks (B, T, A) for B observations at once; see `predict_chunk`."""
+        """Return chunks (B, T, C) for B observations at once; see `predict_chunk`."""
         raw = read_observations(observations, self.features, resize_images=self._resize_images).to(self.device)
         return self.predict(raw).cpu().numpy()
 
     @torch.inference_mode()
     def predict(self, raw: Batch) -> torch.Tensor:
-        """Return chunks (B, T, A) in the robot's units for a raw batch on the policy's device."""
-        batch = self.normalizer.normalize(center_crop(raw, self.config.crop_size))
+        """Return chunks (B, T, C) for a raw batch on the policy's device; see `predict_chunk`."""
+        batch = self.inputs.prepare(raw, cells=self.model.feature_sizes)
         output = self.model(batch, z=self._latent(batch.size))
-        return self.normalizer.unnormalize_action(output.action_hat)
+        return self.inputs.read_chunk(output.action_hat, raw)
+
+    def to_actions(self, chunk: np.ndarray) -> np.ndarray:
+        """Return a chunk (T, C) as actions (T, A) in the robot's units, whatever the conditioning.
+
+        Raises:
+            UnreachableError: If a hand pose in it has no solution.
+        """
+        if "frame" not in self.config.conditioning:
+            return chunk
+        executor = HandPoses(ChunkQueue(len(chunk)), self.features)
+        executor.add(chunk)
+        return np.stack([executor.next_action() for _ in range(len(chunk))])
+
+    def hand_path(self, chunks: np.ndarray) -> np.ndarray:
+        """Return where chunks (B, T, C) would have the hand, (B, T, 3) [m] in the base.
+
+        Raises:
+            ConfigError: If the arm's kinematics are not known.
+        """
+        if "frame" in self.config.conditioning:
+            return chunks[..., :3]
+        joints, _ = action_layout(self.features)
+        arm = known_arm(self.features)
+        unit = 1.0 if arm.unit == "rad" else np.pi / 180
+        return InverseKinematics(arm).forward(chunks[..., joints] * unit)[0]
 
     def _latent(self, batch_size: int) -> torch.Tensor | str:
         if self.config.latent == "zero" or not self.config.use_vae:
@@ -107,7 +135,7 @@ class Policy:
 
     def make_executor(self) -> Executor:
         """Return a new executor with the policy's settings, for callers that serve several robots."""
-        return make_executor(self.config, binary_dimensions(self.config, self.features))
+        return make_executor(self.config, self.features)
 
     def split_action(self, action: np.ndarray) -> dict[str, np.ndarray]:
         """Return an action (..., A) cut into its named groups (`left_arm`: (..., 7)), or whole as `action`."""

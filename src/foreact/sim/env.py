@@ -105,11 +105,16 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start an episode; the seed decides everything random in it.
 
+        Args:
+            seed: Any whole number from 0 on; None goes on with the random numbers of the episode before.
+            options: `target` (0, 1, ..) draws a scene in which each block could be the target and takes this one: the
+                same seed shows the same scene with another block cued.
+
         Raises:
-            SimulationError: If the task's blocks cannot be placed.
+            SimulationError: If the task's blocks cannot be placed, or there is no such block.
         """
         super().reset(seed=seed)
-        self.layout = sample_layout(self.task, self.np_random)
+        self.layout = sample_layout(self.task, self.np_random, target=(options or {}).get("target"))
         if self.task.looks == "vary":
             self._looks.vary(self.np_random)
         mujoco.mj_resetData(self.model, self.data)

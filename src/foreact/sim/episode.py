@@ -32,6 +32,8 @@ class EpisodeResult:
     """The same for the nearest confuser; None without confusers too."""
     actions: np.ndarray
     """float32 (steps, A): enough to show the episode again, since the simulation is deterministic."""
+    unreachable: int = 0
+    """Ticks in which the policy asked for a hand pose beyond the arm's reach, so that the arm stayed where it was."""
 
     @property
     def success(self) -> bool:

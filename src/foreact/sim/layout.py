@@ -25,7 +25,7 @@ PAN_AXIS = (0.0388, 0.0)
 
 _BOWL_CLEARANCE = 0.10
 _BLOCK_CLEARANCE = 0.05
-_BOWLS = 50
+_BOWLS = 500
 _ARRANGEMENTS = 500
 
 
@@ -45,29 +45,40 @@ class Layout:
     """What the policy is told of the target's position (2,) [m]."""
 
 
-def sample_layout(task: TaskConfig, rng: np.random.Generator) -> Layout:
+def sample_layout(task: TaskConfig, rng: np.random.Generator, target: int | None = None) -> Layout:
     """Draw an episode.
 
     Blocks that do not fit together are drawn again, all of them, so that no arrangement is favoured; a bowl that
     leaves them no room is drawn again too.
 
+    Args:
+        task: What may be drawn.
+        rng: The same generator draws the same episode.
+        target: Draw a scene in which each block could be the target, and take this one; the scenes of one generator
+            differ in nothing but the order of the blocks and the cue. None takes the first, the others are only
+            kept apart as confusers are.
+
     Raises:
-        SimulationError: If nothing fits in a reasonable number of tries.
+        SimulationError: If nothing fits in a reasonable number of tries, or there is no such block.
     """
     n_confusers = int(rng.integers(task.confusers[0], task.confusers[1], endpoint=True))
+    chosen = target or 0
+    if not 0 <= chosen <= n_confusers:
+        raise SimulationError(f"block {chosen} cannot be the target: this scene has blocks 0 to {n_confusers}")
     for _ in range(_BOWLS):
         bowl = _sample_bowl(rng) if task.bowl == "random" else np.array(FIXED_BOWL)
         arrangements = _sample_blocks(task, n_confusers, rng)
-        fitting = np.flatnonzero(_fits(task, bowl, arrangements))
+        fitting = np.flatnonzero(_fits(task, bowl, arrangements, any_target=target is not None))
         if len(fitting):
             blocks = arrangements[fitting[0]]
-            return Layout(
-                target=blocks[0],
-                confusers=blocks[1:],
-                yaws=rng.uniform(-task.yaw, task.yaw, size=len(blocks)),
-                bowl=bowl,
-                cue=blocks[0] + _sample_noise(task, rng),
-            )
+            yaws = rng.uniform(-task.yaw, task.yaw, size=len(blocks))
+            noise = _sample_noise(task, rng)
+            if chosen:  # a child of the generator, so that what is drawn next is the same for every target
+                noise = _sample_noise(task, rng.spawn(chosen)[-1])
+            order = np.arange(len(blocks))
+            order[[0, chosen]] = chosen, 0
+            blocks, yaws = blocks[order], yaws[order]
+            return Layout(target=blocks[0], confusers=blocks[1:], yaws=yaws, bowl=bowl, cue=blocks[0] + noise)
     raise SimulationError(
         f"no place found for the target and {n_confusers} confusers; lower task.min_separation "
         f"({task.min_separation} m), task.confusers or task.exclude_radius ({task.exclude_radius} m), or list other "
@@ -96,16 +107,17 @@ def _sample_blocks(task: TaskConfig, n_confusers: int, rng: np.random.Generator)
     return blocks
 
 
-def _fits(task: TaskConfig, bowl: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Return which arrangements (N, 1 + n, 2) are allowed (N,)."""
-    target = blocks[:, :1]
+def _fits(task: TaskConfig, bowl: np.ndarray, blocks: np.ndarray, *, any_target: bool) -> np.ndarray:
+    """Return which arrangements (N, 1 + n, 2) are allowed (N,), with the first block or any of them as target."""
+    targets = blocks if any_target else blocks[:, :1]
     first, second = np.triu_indices(blocks.shape[1], k=1)
+    of_confusers = min(_BLOCK_CLEARANCE, task.min_separation)
+    apart = np.where(first < targets.shape[1], task.min_separation, of_confusers)
     held_out = np.reshape(task.exclude, (-1, 2))
     return np.asarray(
         (_distance(blocks, bowl) >= _BOWL_CLEARANCE).all(axis=1)
-        & (_distance(blocks[:, 1:], target) >= task.min_separation).all(axis=1)
-        & (_distance(blocks[:, first], blocks[:, second]) >= min(_BLOCK_CLEARANCE, task.min_separation)).all(axis=1)
-        & (_distance(held_out, target) >= task.exclude_radius).all(axis=1)
+        & (_distance(blocks[:, first], blocks[:, second]) >= apart).all(axis=1)
+        & (_distance(targets[:, :, None], held_out) >= task.exclude_radius).all(axis=(1, 2))
     )
 
 

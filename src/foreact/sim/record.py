@@ -1,10 +1,11 @@
 """Demonstrations of the scripted expert, recorded in several processes as a LeRobotDataset v3.0.
 
-Episodes are tried seed by seed from `seed` on and added in that order, so the data set depends on the settings
+Scenes are tried seed by seed from `seed` on and added in that order, so the data set depends on the settings
 alone, not on the number of processes nor on interruptions. Beside LeRobot's files stand
 
+    meta/foreact.json      cameras, arm, and of paired demonstrations which episodes show the same scene
     meta/recording.json    the settings
-    meta/recording.jsonl   one line a seed that was tried: outcome, true positions, episode index or null
+    meta/recording.jsonl   one line an episode that was tried: outcome, true positions, episode index or null
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from foreact.console import console, progress_bar
 from foreact.data.files import write_json
 from foreact.data.lerobot_info import load_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
+from foreact.data.sidecar import SIDECAR, Sidecar, write_sidecar
 from foreact.errors import ConfigError, DataError, SimulationError
 from foreact.records import Camera, Features
 from foreact.sim.task import TaskConfig
@@ -53,11 +55,28 @@ class RecordConfig:
     show how to get back on course (DART, Laskey et al. 2017). The gripper gets none."""
     noisy_share: float = 0.6
     """Share of the episodes with action noise."""
+    paired: bool = False
+    """Record each scene once for each of its blocks as target, one episode after the other; only scenes in which all
+    of them succeed are kept, and `episodes` is rounded up to whole scenes."""
 
     def __post_init__(self) -> None:
         for name, least in (("episodes", 1), ("seed", 0), ("action_noise", 0), ("noisy_share", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.paired and self.task.confusers[0] < 1:
+            raise ConfigError(
+                f"paired demonstrations need two blocks or more in every scene, but task.confusers is "
+                f"{self.task.confusers}; its first number must be at least 1"
+            )
+        if self.paired and not self._any_block_may_be_target():
+            raise ConfigError(
+                "paired demonstrations need every block to stand where a target may; choose task.positions uniform, "
+                "or clusters with task.confusers (1, 1)"
+            )
+
+    def _any_block_may_be_target(self) -> bool:
+        positions = self.task.positions
+        return positions == "uniform" or (positions == "clusters" and self.task.confusers == (1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +87,18 @@ class RecordResult:
     recorded: int
     """Episodes in the data set."""
     failed: int
-    """Tries in which the expert failed; left out."""
+    """Episodes that were tried and left out: the expert failed, or failed for another block of a paired scene."""
     finished: bool
     """False where Ctrl-C ended it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Try:
-    """One seed's episode: staged where the expert succeeded."""
+    """One episode that was tried: staged where it is to be kept."""
 
     seed: int
+    block: int | None
+    """Which block of a paired scene was the target."""
     outcome: str
     target: tuple[float, float]
     confusers: tuple[tuple[float, float], ...]
@@ -96,35 +117,45 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
         DataError: If the folder holds something else, other settings, or cannot be written.
         SimulationError: If rendering is not possible, or the expert hardly ever succeeds.
     """
+    from foreact.sim.calibration import calibration_of_task
+
     root = Path(out)
     complete = _prepare(root, config)
     if complete:
         tried = _read_tried(root)
         logged = _successes(tried)
+        if not (root / SIDECAR).exists():  # recorded by a version that did not write it
+            write_sidecar(root, calibration_of_task(config.task))
         return RecordResult(root=root, recorded=logged, failed=len(tried) - logged, finished=True)
     writer = DatasetWriter(root, features=_features(config.task), robot_type=ROBOT_TYPE, resume=True)
     tried = _read_tried(root, n_episodes=writer.n_episodes)
     logged = _successes(tried)
     failed = len(tried) - logged
+    first = config.seed + len({line["seed"] for line in tried})
     finished = True
     try:
+        sidecar = calibration_of_task(config.task)
+        write_sidecar(root, _with_scenes(sidecar, config, tried))
         with (
             _bar(config.episodes, logged, failed) as progress,
             (root / TRIED).open("a") as log,
-            closing(_tries(config, writer.staging, first=config.seed + len(tried), workers=workers)) as tries,
+            closing(_scenes(config, writer.staging, first=first, workers=workers)) as scenes,
         ):
             while logged < config.episodes:
-                attempt = next(tries)
-                index = None
-                if attempt.staged is not None:
-                    # A run killed between adding and logging has one episode more than lines.
-                    index = writer.add(attempt.staged) if logged == writer.n_episodes else logged
-                    logged += 1
-                else:
-                    failed += 1
-                log.write(json.dumps({**_line(attempt), "episode_index": index}) + "\n")
-                log.flush()
-                progress.update(progress.task_ids[0], completed=logged, failed=failed)
+                for attempt in next(scenes):
+                    index = None
+                    if attempt.staged is not None:
+                        # A run killed while it added a scene has episodes without lines, or lines that were cut off.
+                        index = writer.add(attempt.staged) if logged == writer.n_episodes else logged
+                        logged += 1
+                    else:
+                        failed += 1
+                    tried.append({**_line(attempt), "episode_index": index})
+                    log.write(json.dumps(tried[-1]) + "\n")
+                    log.flush()
+                    progress.update(progress.task_ids[0], completed=logged, failed=failed)
+                if config.paired:
+                    write_sidecar(root, _with_scenes(sidecar, config, tried))
                 if failed > 50 and failed > 4 * logged:
                     raise SimulationError(f"the expert failed in {failed} of {failed + logged} episodes; ease the task")
         writer.finish()
@@ -137,16 +168,18 @@ def record(config: RecordConfig, out: str | Path, *, workers: int | None = None)
     return RecordResult(root=root, recorded=logged, failed=failed, finished=finished)
 
 
-def _tries(config: RecordConfig, staging: Path, *, first: int, workers: int | None) -> Generator[_Try, None, None]:
-    """Yield tries in the order of their seeds, a few ahead in other processes."""
+def _scenes(
+    config: RecordConfig, staging: Path, *, first: int, workers: int | None
+) -> Generator[list[_Try], None, None]:
+    """Yield scenes in the order of their seeds, a few ahead in other processes."""
     workers = max(1, workers or os.cpu_count() or 1)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
-    pending: deque[Future[_Try]] = deque()
+    pending: deque[Future[list[_Try]]] = deque()
     seed = first
     try:
         while True:
             while len(pending) < 3 * workers:
-                pending.append(pool.submit(_try, config, seed, staging))
+                pending.append(pool.submit(_scene, config, seed, staging))
                 seed += 1
             yield pending.popleft().result()
     except BrokenProcessPool as error:
@@ -166,8 +199,31 @@ _ENV: Any = None
 """The environment of this worker process, kept between episodes: making one costs a second."""
 
 
-def _try(config: RecordConfig, seed: int, staging: Path) -> _Try:
-    """Run one episode in a worker process."""
+def _scene(config: RecordConfig, seed: int, staging: Path) -> list[_Try]:
+    """Run the episodes of one seed in a worker process: one, or one a block until one fails."""
+    if not config.paired:
+        return [_try(config, seed, None, staging)]
+    tries = [_try(config, seed, 0, staging)]
+    while tries[-1].outcome == "success" and not _is_whole(len(tries), len(tries[0].confusers)):
+        tries.append(_try(config, seed, len(tries), staging))
+    if tries[-1].outcome == "success":
+        return tries
+    for attempt in tries[:-1]:  # they succeeded, but without the others they are no scene
+        assert attempt.staged is not None
+        for video in attempt.staged.videos.values():
+            video.unlink()
+    return [replace(attempt, staged=None) for attempt in tries]
+
+
+def _try(config: RecordConfig, seed: int, target: int | None, staging: Path) -> _Try:
+    """Run one episode in a worker process.
+
+    Args:
+        config: What is recorded.
+        seed: Of the scene.
+        target: Which of its blocks is the target in a paired recording.
+        staging: Where its videos wait.
+    """
     global _ENV
     from foreact.sim.env import PickPlaceEnv
     from foreact.sim.expert import Expert
@@ -175,10 +231,10 @@ def _try(config: RecordConfig, seed: int, staging: Path) -> _Try:
     if _ENV is None:
         _ENV = PickPlaceEnv(config.task)
     env = _ENV
-    observation, info = env.reset(seed=seed)
+    observation, info = env.reset(seed=seed, options={"target": target})
     expert = Expert(env)
     expert.reset()
-    noise = np.random.default_rng([seed, 1])
+    noise = np.random.default_rng([seed, 1, target or 0])  # a last 0 changes nothing
     sigma = config.action_noise if noise.random() < config.noisy_share else 0.0
     steps: dict[str, list[np.ndarray]] = {key: [] for key in (*observation, keys.ACTION)}
     scene = info
@@ -205,6 +261,7 @@ def _try(config: RecordConfig, seed: int, staging: Path) -> _Try:
         )
     return _Try(
         seed=seed,
+        block=target,
         outcome=str(info["outcome"]),
         target=scene["target"],
         confusers=scene["confusers"],
@@ -231,7 +288,7 @@ def _prepare(root: Path, config: RecordConfig) -> bool:
     if path.exists():
         before = load_json(path)
         for name, value in {**settings, **settings["task"]}.items():
-            old = {**before, **before["task"]}.get(name)
+            old = {"paired": False, **before, **before["task"]}.get(name)  # older recordings do not say
             if name not in ("task", "episodes") and old != value:
                 raise DataError(f"'{root}' was recorded with {name} {old}, not {value}; choose another folder")
         return bool(before["complete"] and before["episodes"] >= config.episodes)
@@ -246,7 +303,12 @@ def _write_settings(root: Path, config: RecordConfig, *, complete: bool) -> None
 
 
 def _read_tried(root: Path, n_episodes: int | None = None) -> list[dict[str, Any]]:
-    """Return the log's lines; what a killed run left beyond the data set's episodes is cut off and tried again."""
+    """Return the log's lines; what a killed run left incomplete is cut off and tried again.
+
+    Args:
+        root: Of the recording.
+        n_episodes: Of the data set, which may lack what the last lines say; None where it is complete.
+    """
     path = root / TRIED
     if not path.exists():
         return []
@@ -255,10 +317,34 @@ def _read_tried(root: Path, n_episodes: int | None = None) -> list[dict[str, Any
     tried = [json.loads(line) for line in lines]
     while n_episodes is not None and _successes(tried) > n_episodes:
         tried.pop()
+    while tried and not _ends_a_scene(tried):
+        tried.pop()
     kept = "".join(f"{line}\n" for line in lines[: len(tried)])
     if kept != text:
         path.write_text(kept)
     return tried
+
+
+def _ends_a_scene(tried: list[dict[str, Any]]) -> bool:
+    """Return whether the last line is not one of a paired scene of which other lines are missing."""
+    last = tried[-1]
+    if last["outcome"] != "success" or "block" not in last:
+        return True
+    return _is_whole(last["block"] + 1, len(last["confusers"]))
+
+
+def _is_whole(n_tried: int, n_confusers: int) -> bool:
+    """Return whether each block of a scene has been the target."""
+    return n_tried == 1 + n_confusers
+
+
+def _with_scenes(sidecar: Sidecar, config: RecordConfig, tried: list[dict[str, Any]]) -> Sidecar:
+    """Return the sidecar with the scene of each episode of a paired recording, numbered from 0."""
+    if not config.paired:
+        return sidecar
+    seeds = [line["seed"] for line in tried if line["episode_index"] is not None]
+    _, scenes = np.unique(seeds, return_inverse=True)
+    return replace(sidecar, scenes=tuple(scenes.tolist()))
 
 
 def _successes(tried: list[dict[str, Any]]) -> int:
@@ -267,6 +353,8 @@ def _successes(tried: list[dict[str, Any]]) -> int:
 
 def recorded_scenes(root: str | Path) -> list[dict[str, Any]]:
     """Return one entry a recorded episode: `seed`, `target` (x, y) [m], `confusers`, `episode_index`.
+
+    Of paired demonstrations also `block`: which block of the seed's scene was the target.
 
     Raises:
         DataError: If the data set was not written by `foreact record`.
@@ -281,6 +369,7 @@ def recorded_scenes(root: str | Path) -> list[dict[str, Any]]:
 def _line(attempt: _Try) -> dict[str, Any]:
     return {
         "seed": attempt.seed,
+        **({} if attempt.block is None else {"block": attempt.block}),
         "outcome": attempt.outcome,
         "target": list(attempt.target),
         "confusers": [list(position) for position in attempt.confusers],

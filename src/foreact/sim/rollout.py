@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
-from foreact.errors import ConfigError
+from foreact.errors import ConfigError, UnreachableError
+from foreact.keys import STATE
 from foreact.policy.executor import Executor
 from foreact.policy.policy import Policy
 from foreact.sim.env import PickPlaceEnv
@@ -61,13 +62,14 @@ def rollout(
                     acting[i].executor.add(chunk)
             actions = np.zeros(envs.action_space.shape or (), np.float32)  # those that wait for the others stand by
             for i, slot in acting.items():
-                actions[i] = slot.executor.next_action()
+                actions[i] = slot.next_action(observation[STATE][i])
                 slot.actions.append(actions[i].copy())
             observation, _, terminated, truncated, info = envs.step(actions)
             for i, slot in acting.items():
                 if terminated[i] or truncated[i]:
                     final = {key: value[i] for key, value in info.items()}
-                    results[slot.seed] = episode_result(slot.seed, final, np.stack(slot.actions), task.fps)
+                    result = episode_result(slot.seed, final, np.stack(slot.actions), task.fps)
+                    results[slot.seed] = replace(result, unreachable=slot.unreachable)
                     slots[i] = None
                     advance(results[slot.seed])
     return [results[seed] for seed in seeds]
@@ -95,6 +97,15 @@ class _Slot:
     seed: int
     executor: Executor
     actions: list[np.ndarray] = field(default_factory=list)
+    unreachable: int = 0
+
+    def next_action(self, state: np.ndarray) -> np.ndarray:
+        """Return the executor's action; where the arm cannot do it, it stays where it is for that tick."""
+        try:
+            return self.executor.next_action()
+        except UnreachableError:
+            self.unreachable += 1
+            return self.actions[-1] if self.actions else state
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""The order of the training samples, as a function of the seed alone, and a loader that can continue in it."""
+"""Batches of the training samples as a function of the seed alone, and a loader that can continue in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,23 @@ from foreact.config import TrainConfig
 from foreact.data.dataset import ChunkDataset, collate
 from foreact.errors import ConfigError
 from foreact.records import Batch
+from foreact.train.order import Order, order_of
 
 
 class StepSampler(Sampler[list[int]]):
-    """Batches of sample indices from one endless stream of permutations, cut among the devices.
+    """Batches of sample indices from one endless stream of rounds, cut among the devices.
 
-    Position p of the stream is entry p mod N of permutation p // N; batch i of rank r of R takes the positions
-    from (i R + r) B on. So the samples seen after i batches do not depend on interruptions, and R devices with
-    batch B see what one device with batch R B sees (USERS.md 18).
+    Position p of the stream is entry p mod N of round p // N, which the seed and the round's number decide; batch i
+    of rank r of R takes the positions from (i R + r) B on. So the samples seen after i batches do not depend on
+    interruptions, and R devices with batch B see what one device with batch R B sees (USERS.md 18).
     """
 
     def __init__(
-        self, n_samples: int, *, batch_size: int, n_batches: int, seed: int, rank: int = 0, world_size: int = 1
+        self, order: Order, *, batch_size: int, n_batches: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
         """Describe the stream; `start` says at which batch the next iteration begins."""
         self.start = 0
-        self._n_samples = n_samples
+        self._order = order
         self._batch_size = batch_size
         self._n_batches = n_batches
         self._seed = seed
@@ -40,15 +41,16 @@ class StepSampler(Sampler[list[int]]):
         return self._n_batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, order = -1, np.empty(0, np.int64)
+        length = len(self._order)
+        number, samples = -1, np.empty(0, np.int64)
         for batch in range(self.start, self._n_batches):
             first = (batch * self.world_size + self._rank) * self._batch_size
             indices = []
             for position in range(first, first + self._batch_size):
-                if position // self._n_samples != epoch:
-                    epoch = position // self._n_samples
-                    order = np.random.default_rng([self._seed, epoch]).permutation(self._n_samples)
-                indices.append(int(order[position % self._n_samples]))
+                if position // length != number:
+                    number = position // length
+                    samples = self._order.draw(np.random.default_rng([self._seed, number]))
+                indices.append(int(samples[position % length]))
             yield indices
 
 
@@ -96,19 +98,36 @@ class StepLoader(DataLoader[Batch]):
 class Demonstrations(LightningDataModule):
     """Training and validation samples, handed to each device its own."""
 
-    def __init__(self, training: ChunkDataset, validation: ChunkDataset | None, config: TrainConfig) -> None:
-        """Take both splits; `validation` is None where nothing is held out."""
+    def __init__(
+        self,
+        training: ChunkDataset,
+        validation: ChunkDataset | None,
+        config: TrainConfig,
+        scenes: Mapping[int, int] | None = None,
+    ) -> None:
+        """Take both splits.
+
+        Args:
+            training: The samples to train on.
+            validation: None where nothing is held out.
+            config: How the policy is trained.
+            scenes: Scene by episode index, for `train.sampling` paired; None where each episode has its own.
+
+        Raises:
+            ConfigError: If `train.sampling` asks for what the data do not have.
+        """
         super().__init__()
         self._training = training
         self._validation = validation
         self._config = config
+        self._order = order_of(training, config, scenes)
 
     def train_dataloader(self) -> StepLoader:
         """Return the stream of this device; called in its process."""
         config = self._config
         assert self.trainer is not None
         sampler = StepSampler(
-            len(self._training),
+            self._order,
             batch_size=config.batch_size,
             n_batches=config.steps * config.accumulate,
             seed=config.seed,

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from foreact.config import RunConfig
-from foreact.data.images import center_crop, random_crop
 from foreact.errors import TrainingError
-from foreact.model.act import ACT
-from foreact.model.losses import act_loss
-from foreact.normalizer import Normalizer
+from foreact.model.act import ACT, ACTOutput
+from foreact.model.losses import Counterfactual, act_loss
+from foreact.policy.inputs import CUE_DIM, Inputs, cue_noise, network_features, with_cue
 from foreact.records import Batch, Features, Statistics
 from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
 
@@ -32,8 +31,9 @@ class ACTModule(lightning.LightningModule):
         self.run = run
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.train.seed)
-            self.model = ACT(run.policy, features)
-        self.normalizer = Normalizer(run.policy, features, statistics)
+            self.model = ACT(run.policy, network_features(run.policy, features))
+        self.inputs = Inputs(run.policy, features, statistics)
+        self._watched: dict[str, Tensor] = {}
         if run.train.compile:
             self.model.compile()
 
@@ -47,16 +47,50 @@ class ACTModule(lightning.LightningModule):
         Raises:
             TrainingError: If a term of the loss is not finite; names the term and the episodes in the batch.
         """
-        generator = torch.Generator().manual_seed(_mix(self.run.train.seed, batch_idx, self.global_rank))
-        prepared = self.normalizer.normalize(random_crop(batch, self.run.policy.crop_size, generator))
+        seed = _mix(self.run.train.seed, batch_idx, self.global_rank)
+        generator = torch.Generator().manual_seed(seed)
+        batch = cue_noise(batch, self.run.train.cue_noise, generator)
+        prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.feature_sizes)
+        if self.run.train.grad_share and self.global_step % self.run.train.log_every == 0:
+            self._watched = _inputs_of(prepared)
         output = self.model(prepared, z="posterior" if self.run.policy.use_vae else "zero")
-        terms = act_loss(output, prepared, self.run.policy).terms()
+        contrastive = "contrastive" in self.run.policy.conditioning
+        other = self._counterfactual(batch, prepared, output, seed) if contrastive else None
+        terms = act_loss(output, prepared, self.run.policy, counterfactual=other).terms()
         for name, value in terms.items():
             if not torch.isfinite(value):
                 raise TrainingError(self._not_finite(f"loss term '{name}' is {value.item()}", batch))
         self._last_batch = batch
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=batch.size)
         return terms["loss"]
+
+    def _counterfactual(self, raw: Batch, prepared: Batch, output: ACTOutput, seed: int) -> Counterfactual:
+        """Predict for the same observations with the cue of the neighbour in the batch.
+
+        With `train.sampling` "paired" the neighbour shows the same scene and has another block as target. Crops and
+        latent are the same. Dropout is not: it draws anew, which at the rates in use hides little.
+        """
+        assert raw.environment_state is not None
+        assert prepared.environment_state is not None
+        places = torch.arange(raw.size, device=raw.environment_state.device)
+        neighbour = torch.where(places ^ 1 < raw.size, places ^ 1, places)
+        other_raw = with_cue(raw, raw.environment_state[neighbour, :CUE_DIM])
+        told_other = self.inputs.prepare(other_raw, crop_seed=seed, cells=self.model.feature_sizes)
+        assert told_other.environment_state is not None
+        distance = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].norm(dim=1)
+        other = self.model(told_other, z=output.z)
+        return Counterfactual(action_hat=other.action_hat, distance=distance)
+
+    def on_after_backward(self) -> None:
+        """Log each input's share of the gradient that arrives at the inputs, where it was asked for.
+
+        Inputs are normalised, so the L2 norms of their gradients can be compared.
+        """
+        norms = {name: value.grad.norm() for name, value in self._watched.items() if value.grad is not None}
+        self._watched = {}
+        if norms:
+            total = torch.stack(list(norms.values())).sum().clamp_min(1e-30)
+            self.log_dict({f"grad_share/{name}": norm / total for name, norm in norms.items()})
 
     def _not_finite(self, what: str, batch: Batch) -> str:
         episodes = () if batch.episode_index is None else sorted(set(batch.episode_index.tolist()))
@@ -74,7 +108,7 @@ class ACTModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the same L1 with z = 0, which inference uses, and with the posterior z, which has seen the answer."""
-        prepared = self.normalizer.normalize(center_crop(batch, self.run.policy.crop_size))
+        prepared = self.inputs.prepare(batch, cells=self.model.feature_sizes)
         zero = act_loss(self.model(prepared, z="zero"), prepared, self.run.policy).terms()
         logged = {"val/l1": zero["l1"]}
         if self.run.policy.use_vae:
@@ -89,6 +123,12 @@ class ACTModule(lightning.LightningModule):
         optimizer = make_optimizer(self.model, self.run.train)
         schedule = {"scheduler": make_schedule(optimizer, self.run.train), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def _inputs_of(batch: Batch) -> dict[str, Tensor]:
+    """Let gradients arrive at the inputs of a prepared batch, and return these by name."""
+    inputs = {"state": batch.state, "coordinates": batch.environment_state, **batch.images}
+    return {name: value.requires_grad_() for name, value in inputs.items() if value is not None}
 
 
 def _mix(seed: int, batch_idx: int, rank: int) -> int:

@@ -43,7 +43,7 @@ def layers_from_output(model: ACT, name: str) -> int:
     """
     n_encoder, n_decoder = model.config.n_encoder_layers, model.config.n_decoder_layers
     parts = name.split(".")
-    if parts[0] == "action_head" or parts[:2] == ["decoder", "norm"]:
+    if parts[0] in ("action_head", "cue_head") or parts[:2] == ["decoder", "norm"]:
         return 0
     if parts[:2] == ["decoder", "layers"]:
         return n_decoder - 1 - int(parts[2])

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,14 +20,18 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 import foreact
 from foreact.config import RunConfig, policy_config_from_dict, to_dict, train_config_from_dict
 from foreact.console import console
+from foreact.data.calibration import read_calibration
 from foreact.data.dataset import ChunkDataset
 from foreact.data.report import describe_vectors
 from foreact.data.selection import select_features
+from foreact.data.sidecar import apply_calibration
 from foreact.data.source import open_source
 from foreact.data.split import split_episodes
 from foreact.data.statistics import compute_statistics
 from foreact.errors import CheckpointError, ConfigError
 from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, read_meta
+from foreact.policy.inputs import network_statistics
+from foreact.records import Batch
 from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
 from foreact.train.checkpoint_io import DirectoryCheckpointIO
 from foreact.train.jsonl_logger import JSONLLogger
@@ -53,7 +58,14 @@ class TrainResult:
 
 
 def train(
-    run: RunConfig, *, data: str | Path, out: str | Path, resume: bool = False, cache_dir: Path | None = None
+    run: RunConfig,
+    *,
+    data: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    calibration: str | Path | None = None,
+    cache_dir: Path | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train a policy and write checkpoints, logs and the run's configuration to `out`.
 
@@ -62,7 +74,10 @@ def train(
         data: A data set's folder.
         out: The run's folder: `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `run.json`.
         resume: Continue from the newest checkpoint in `out`, bit for bit on the CPU.
+        calibration: A file that says where cameras and arm stand (data/calibration.py); None takes what the data set
+            says itself, and for a resumed run what that was started with.
         cache_dir: Where decoded frames are kept; None for the user's cache.
+        callbacks: Of Lightning's kind, beside our own; they see each validation.
 
     Raises:
         ConfigError: If the configuration contradicts itself, the data or the run to be resumed.
@@ -73,12 +88,24 @@ def train(
     out = Path(out)
     newest = _checkpoint_to_resume(out, resume)
     source = open_source(data)
-    features = select_features(source.features, run.policy)
+    recorded_features = source.features
+    if calibration is not None:
+        recorded_features = apply_calibration(
+            recorded_features, read_calibration(Path(calibration)), f"'{calibration}'"
+        )
+    features = select_features(recorded_features, run.policy)
     fingerprint = source.fingerprint()
     resumed = None if newest is None else read_meta(newest)  # hashes the whole checkpoint, so it is read once
     if resumed is not None:
         _check_same(run, fingerprint, resumed)
-    training, validation = split_episodes(source.tasks, source.lengths, run.train.val_fraction, run.train.seed)
+        if calibration is not None and features != resumed.features:
+            raise ConfigError(
+                f"calibration '{calibration}' is not what the run to resume was started with; leave it out"
+            )
+        features = resumed.features
+    training, validation = split_episodes(
+        source.tasks, source.lengths, run.train.val_fraction, run.train.seed, source.scenes
+    )
 
     def dataset(episodes: tuple[int, ...]) -> ChunkDataset:
         return ChunkDataset(
@@ -92,7 +119,9 @@ def train(
         )
 
     training_set = dataset(training)
-    statistics = compute_statistics(training_set.episodes)
+    recorded = compute_statistics(training_set.episodes)
+    in_frame = "frame" in run.policy.conditioning
+    statistics = network_statistics(run.policy, features, _vector_batches(training_set)) if in_frame else recorded
     provenance = {
         "train": to_dict(run.train),
         "data": {
@@ -111,10 +140,10 @@ def train(
     with warnings.catch_warnings():
         _quiet_lightning()
         resume_at = 0 if resumed is None else resumed.step
-        trainer = _trainer(run, out, meta, interrupt, throughput, resume_at)
+        trainer = _trainer(run, out, meta, interrupt, throughput, resume_at, callbacks)
     module = ACTModule(run, features, statistics)
     if trainer.is_global_zero:
-        for line in describe_vectors(features, statistics):
+        for line in describe_vectors(features, recorded):
             console.print(line, highlight=False, no_wrap=True, overflow="ignore", crop=False)
         samples = run.train.steps * run.train.batch_size * run.train.accumulate * trainer.world_size
         console.print(
@@ -123,7 +152,7 @@ def train(
             f"budget {samples} samples in {run.train.steps} steps",
             highlight=False,
         )
-    demonstrations = Demonstrations(training_set, dataset(validation) if validation else None, run.train)
+    demonstrations = Demonstrations(training_set, dataset(validation) if validation else None, run.train, source.scenes)
     with warnings.catch_warnings():
         _quiet_lightning()
         trainer.fit(module, datamodule=demonstrations, ckpt_path=None if newest is None else str(newest))
@@ -136,6 +165,12 @@ def train(
         samples_per_s=throughput.samples_per_s if throughput.steps else 0.0,
         data_wait=throughput.wait_share,
     )
+
+
+def _vector_batches(dataset: ChunkDataset, size: int = 4096) -> Iterator[Batch]:
+    """All samples without their pictures, a few thousand at a time."""
+    for start in range(0, len(dataset), size):
+        yield dataset.vectors(range(start, min(start + size, len(dataset))))
 
 
 def read_run(out: str | Path) -> RunConfig:
@@ -187,6 +222,7 @@ _MAY_CHANGE = {
     "save_every",
     "keep_last",
     "log_every",
+    "grad_share",
     "num_workers",
     "accelerator",
     "devices",
@@ -217,7 +253,13 @@ def _check_same(run: RunConfig, fingerprint: str, meta: CheckpointMeta) -> None:
 
 
 def _trainer(
-    run: RunConfig, out: Path, meta: CheckpointMeta, interrupt: Callback, throughput: Callback, resume_at: int
+    run: RunConfig,
+    out: Path,
+    meta: CheckpointMeta,
+    interrupt: Callback,
+    throughput: Callback,
+    resume_at: int,
+    more: Sequence[Callback],
 ) -> lightning.Trainer:
     config = run.train
     callbacks: list[Callback] = [interrupt]
@@ -234,6 +276,7 @@ def _trainer(
     )
     callbacks.append(throughput)  # last, so that what the others do does not count as waiting for data
     callbacks.append(LearningRateMonitor(logging_interval="step"))
+    callbacks.extend(more)
     loggers: list[Logger] = [JSONLLogger(out / "metrics.jsonl", resume_at=resume_at)]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))

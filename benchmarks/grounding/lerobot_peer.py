@@ -1,0 +1,226 @@
+"""LeRobot's own ACT as a peer: trained by `lerobot-train`, asked through a pipe, each in LeRobot's environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from benchmarks.grounding import lerobot_worker
+from benchmarks.grounding.lerobot_worker import read_message, write_message
+
+from foreact.config import RunConfig
+from foreact.console import console
+from foreact.data.selection import select_features
+from foreact.data.source import open_source
+from foreact.data.split import split_episodes
+from foreact.errors import ConfigError, TrainingError
+from foreact.keys import ENVIRONMENT_STATE, STATE, image_key
+from foreact.policy.executor import ChunkQueue, Executor
+
+PYTHON = Path(".venv-lerobot/bin/python")
+"""Made by `make test-lerobot`."""
+_SAME_NAME = (
+    "chunk_size",
+    "n_action_steps",
+    "dim_model",
+    "n_heads",
+    "dim_feedforward",
+    "feedforward_activation",
+    "n_encoder_layers",
+    "n_decoder_layers",
+    "pre_norm",
+    "dropout",
+    "use_vae",
+    "latent_dim",
+    "n_vae_encoder_layers",
+    "kl_weight",
+)
+"""Options of a policy that LeRobot's ACT knows by the same name."""
+
+
+def train_lerobot(run: RunConfig, *, data: Path, out: Path, python: Path = PYTHON, threads: int = 1) -> None:
+    """Train LeRobot's ACT on the episodes that ours would train on, or go on with an interrupted run.
+
+    Same data set, budget, batch size, chunk, transformer, learning rate, schedule, decay and clipping as `run`. Not
+    the same: LeRobot has no average of the weights, and ResNet-18 is its smallest backbone.
+
+    Args:
+        run: Our recipe.
+        data: A data set's folder.
+        out: The run's folder, LeRobot's `output_dir`; what it prints goes to `<out>.log`.
+        python: The interpreter of LeRobot's environment.
+        threads: To compute with.
+
+    Raises:
+        ConfigError: If the environment is missing.
+        TrainingError: If `lerobot-train` fails; the message ends with its last line.
+    """
+    command = _environment(python).with_name("lerobot-train")
+    config = out / "checkpoints/last/pretrained_model/train_config.json"
+    if config.exists():
+        options = {"config_path": config, "resume": "true"}
+    else:
+        shutil.rmtree(out, ignore_errors=True)  # interrupted before its first checkpoint, and LeRobot wants it absent
+        options = train_options(run, data=data, out=out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    log = out.with_suffix(".log")
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            [str(command.absolute()), *(f"--{name}={value}" for name, value in options.items())],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_offline(threads),
+        )
+        last: deque[str] = deque(maxlen=1)
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                last.append(line.strip())
+                if " step:" in line:
+                    console.print(f"lerobot-train: {line[line.index(' step:') + 1 :].strip()}", highlight=False)
+            process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode:
+        raise TrainingError(f"lerobot-train ended with {process.returncode}, see '{log}': {''.join(last)}")
+
+
+def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
+    """Return the options of `lerobot-train` that say the same as our recipe.
+
+    Raises:
+        ConfigError: If the recipe has a learning rate for the backbone alone, which LeRobot's schedules cannot have.
+    """
+    policy, train = run.policy, run.train
+    if train.lr != train.lr_backbone:
+        raise ConfigError(f"train.lr_backbone {train.lr_backbone} must be train.lr {train.lr} for lerobot-train")
+    source = open_source(data)
+    training, _ = split_episodes(source.tasks, source.lengths, train.val_fraction, train.seed, source.scenes)
+    constant = train.lr_schedule == "constant"
+    schedule = {
+        "scheduler.type": "cosine_decay_with_warmup",
+        "scheduler.num_warmup_steps": train.warmup_steps,
+        "scheduler.num_decay_steps": train.steps,
+        "scheduler.peak_lr": train.lr,
+        "scheduler.decay_lr": train.lr if constant else train.lr_min,
+    }
+    return {
+        "dataset.repo_id": "local/grounding",
+        "dataset.root": data.absolute(),
+        "dataset.video_backend": "pyav",
+        "dataset.episodes": list(training),
+        "policy.type": "act",
+        "policy.device": "cpu",
+        "policy.push_to_hub": "false",
+        "policy.vision_backbone": "resnet18",
+        "policy.pretrained_backbone_weights": "null",
+        **{f"policy.{name}": _word(getattr(policy, name)) for name in _SAME_NAME},
+        "use_policy_training_preset": "false",
+        "optimizer.type": "adamw",
+        "optimizer.lr": train.lr,
+        "optimizer.weight_decay": train.weight_decay,
+        "optimizer.grad_clip_norm": train.grad_clip,
+        **schedule,
+        "output_dir": out.absolute(),
+        "steps": train.steps,
+        "batch_size": train.batch_size * train.accumulate,
+        "seed": train.seed,
+        "num_workers": 0,
+        "log_freq": train.log_every,
+        "save_freq": train.save_every,
+        "env_eval_freq": 0,
+        "wandb.enable": "false",
+    }
+
+
+def is_trained(run: RunConfig, out: Path) -> bool:
+    """Return whether a run has its last checkpoint."""
+    return (out / "checkpoints" / f"{run.train.steps:06d}" / "pretrained_model/model.safetensors").exists()
+
+
+class LeRobotPolicy:
+    """LeRobot's ACT behind what `rollout` asks of a policy; a context manager that ends its worker.
+
+    Chunks are LeRobot's own, with its own pre- and postprocessing; they are queued here as its `select_action` does:
+    the first `n_action_steps`, then another query. A chunk depends on nothing before it, so episodes may run side
+    by side and there is nothing to reset.
+    """
+
+    def __init__(self, run: RunConfig, *, data: Path, out: Path, python: Path = PYTHON, threads: int = 1) -> None:
+        """Start the worker on the run's last checkpoint; arguments as of `train_lerobot`."""
+        self.features = select_features(open_source(data).features, run.policy)
+        self._log = out.with_suffix(".worker.log")
+        checkpoint = out / "checkpoints/last/pretrained_model"
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [str(_environment(python).absolute()), "-P", lerobot_worker.__file__, str(checkpoint), str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_offline(threads),
+            )
+        hello = self._read()
+        self.version = str(hello["version"])
+        self.parameters = int(hello["parameters"])
+        self._n_action_steps = int(hello["n_action_steps"])
+
+    def __enter__(self) -> LeRobotPolicy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()  # the worker ends with its input
+        self._process.stdout.close()
+        self._process.wait()
+
+    def reset(self) -> None:
+        """Do nothing: a chunk depends on one observation alone."""
+
+    def make_executor(self) -> Executor:
+        """Return a queue of `n_action_steps`."""
+        return ChunkQueue(self._n_action_steps)
+
+    def predict_chunks(self, observations: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """Return chunks (B, T, A) in the robot's units for B observations; see `Policy.predict_chunks`."""
+        names = [STATE, ENVIRONMENT_STATE, *(image_key(camera.name) for camera in self.features.cameras)]
+        assert self._process.stdin is not None
+        write_message(self._process.stdin, {name: np.stack([of[name] for of in observations]) for name in names})
+        return self._read()["chunk"]
+
+    def _read(self) -> dict[str, np.ndarray]:
+        assert self._process.stdout is not None
+        message = read_message(self._process.stdout)
+        if message is None:
+            raise TrainingError(f"LeRobot's worker ended with {self._process.wait()}; see '{self._log}'")
+        return message
+
+
+def _environment(python: Path) -> Path:
+    if not python.exists():
+        raise ConfigError(f"no LeRobot environment at '{python}': type make test-lerobot, or give --lerobot-python")
+    return python
+
+
+def _offline(threads: int) -> dict[str, str]:
+    """The environment's variables: LeRobot must not ask the network for anything."""
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    return {**os.environ, **quiet, "OMP_NUM_THREADS": str(threads)}
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

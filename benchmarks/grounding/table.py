@@ -1,0 +1,172 @@
+"""The results as Markdown: success by policy and condition, and what became of the other episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from foreact.errors import DataError
+from foreact.intervals import wilson
+from foreact.sim.evaluation import CONFUSIONS
+from foreact.sim.outcome import OUTCOMES
+
+BEGIN = "<!-- grounding:begin, written by python benchmarks/grounding table -->"
+END = "<!-- grounding:end -->"
+_TITLE = "# Grounding: does the policy go where it is told?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """One policy on one condition, its seeds' episodes together."""
+
+    by_seed: tuple[int, ...]
+    """Successes of each training seed."""
+    episodes: int
+    outcomes: Mapping[str, int]
+
+    @property
+    def successes(self) -> int:
+        """Of all seeds."""
+        return sum(self.by_seed)
+
+    @property
+    def confusions(self) -> int:
+        """Episodes in which the wrong block was taken."""
+        return sum(self.outcomes[name] for name in CONFUSIONS)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the success rate over all episodes; it does not count how seeds differ."""
+        return wilson(self.successes, self.episodes)
+
+    def text(self) -> str:
+        """Return `93.5 % (90.2 to 95.8; 92, 95)`: rate, interval, and the seeds' own rates where there are several."""
+        low, high = self.interval
+        each = self.episodes / len(self.by_seed)
+        seeds = ", ".join(f"{100 * of / each:.0f}" for of in self.by_seed)
+        seeds = f"; {seeds}" if len(self.by_seed) > 1 else ""
+        return f"{100 * self.successes / self.episodes:.1f} % ({100 * low:.1f} to {100 * high:.1f}{seeds})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One policy on one data set: what its seeds gave."""
+
+    data: str
+    variant: str
+    title: str
+    results: Sequence[Mapping[str, Any]]
+    """One a seed."""
+
+    def pooled(self, condition: str) -> Pooled | None:
+        """Return the condition's episodes of all seeds; None where none was measured on it."""
+        found = [of["conditions"][condition] for of in self.results if condition in of["conditions"]]
+        if not found:
+            return None
+        return Pooled(
+            by_seed=tuple(of["successes"] for of in found),
+            episodes=sum(of["episodes"] for of in found),
+            outcomes={name: sum(of["outcomes"][name] for of in found) for name in OUTCOMES},
+        )
+
+    def average(self, *path: str) -> float:
+        """Return the mean over the seeds of a number in the results."""
+
+        def value(of: Any) -> float:
+            for name in path:
+                of = of[name]
+            return float(of)
+
+        return mean(value(of) for of in self.results)
+
+
+def rows_of(results: Sequence[Mapping[str, Any]], order: Sequence[tuple[str, str]] = ()) -> list[Row]:
+    """Return one row a (data, variant), in the study's order; what the study no longer names comes last."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {key: [] for key in order}
+    for of in sorted(results, key=lambda of: (of["data"], of["variant"], of["seed"])):
+        groups.setdefault((of["data"], of["variant"]), []).append(of)
+    return [
+        Row(data=data, variant=variant, title=found[0]["title"], results=found)
+        for (data, variant), found in groups.items()
+        if found
+    ]
+
+
+def conditions_of(rows: Sequence[Row]) -> list[str]:
+    """Return the names of all conditions, in the order in which they were measured."""
+    return list(dict.fromkeys(name for row in rows for of in row.results for name in of["conditions"]))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a table of success and a table of outcomes for each data set."""
+    parts = []
+    for data in dict.fromkeys(row.data for row in rows):
+        of_data = [row for row in rows if row.data == data]
+        parts += [f"### Trained on {data}", _success(of_data), _outcomes(of_data)]
+    return "\n\n".join(parts)
+
+
+def _success(rows: Sequence[Row]) -> str:
+    conditions = conditions_of(rows)
+    head = ["policy", "seeds", *conditions, "samples", "minutes", "ms a query"]
+    lines = []
+    for row in rows:
+        found = [row.pooled(name) for name in conditions]
+        lines.append(
+            [
+                row.title,
+                str(len(row.results)),
+                *("" if of is None else of.text() for of in found),
+                f"{row.average('training', 'samples'):.0f}",
+                f"{row.average('training', 'minutes'):.0f}",
+                f"{row.average('query_ms'):.1f}",
+            ]
+        )
+    return _table(head, lines)
+
+
+def _outcomes(rows: Sequence[Row]) -> str:
+    """How the episodes ended, in %, and the wrong block."""
+    head = ["policy", "condition", "episodes", "wrong block", *OUTCOMES, "closing error [mm]"]
+    lines = []
+    for row in rows:
+        for name in conditions_of([row]):
+            pooled = row.pooled(name)
+            assert pooled is not None
+            errors = [of["conditions"][name]["median_closing_error_mm"] for of in row.results]
+            known = [error for error in errors if error is not None]
+            lines.append(
+                [
+                    row.title,
+                    name,
+                    str(pooled.episodes),
+                    *(f"{100 * n / pooled.episodes:.1f}" for n in (pooled.confusions, *pooled.outcomes.values())),
+                    f"{mean(known):.1f}" if known else "-",
+                ]
+            )
+    summary = "<summary>Outcomes, % of the episodes; median distance of the first closing from the target</summary>"
+    return f"<details>{summary}\n\n{_table(head, lines)}\n\n</details>"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
+
+
+def write_between_markers(path: Path, text: str) -> None:
+    """Replace what stands between the markers of a document; a document that is missing is begun.
+
+    Raises:
+        DataError: If the document has no markers, or not in this order.
+    """
+    content = (
+        path.read_text() if path.exists() else f"# Grounding: does the policy go where it is told?\n\n{BEGIN}\n{END}\n"
+    )
+    before, begin, rest = content.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise DataError(f"'{path}' has no lines '{BEGIN}' and '{END}' between which the tables belong; add them")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")

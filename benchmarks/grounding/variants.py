@@ -1,0 +1,189 @@
+"""What the study compares: the one place to change it.
+
+Every cell is a line of `study()`; their order is the order in which they are run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from benchmarks.grounding.cells import Cell, Condition, Data, Variant
+
+from foreact.config import RunConfig
+from foreact.presets import preset
+from foreact.sim.layout import CLUSTER_RADIUS, CLUSTERS, WORKSPACE
+from foreact.sim.record import RecordConfig
+from foreact.sim.task import level
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+DEMONSTRATIONS = 400
+PICTURES: dict[str, Any] = {"overhead_size": (128, 128), "wrist_size": (96, 96)}
+LEVELS = ("L1", "L2")
+
+
+def _data(name: str, of_level: str, *, episodes: int = DEMONSTRATIONS, paired: bool = False, **options: Any) -> Data:
+    task = level(of_level, **PICTURES, **options)
+    return Data(name=f"{name}-{of_level}", recording=RecordConfig(task=task, episodes=episodes, paired=paired))
+
+
+CLUSTERED = {name: _data("clusters", name, positions="clusters") for name in LEVELS}
+UNIFORM = {name: _data("uniform", name) for name in LEVELS}
+PAIRED = {name: _data("paired", name, paired=True) for name in LEVELS}
+ALONE = {name: _data("alone", name, confusers=(0, 0)) for name in LEVELS}
+
+_FEW = replace(CLUSTERED["L1"], recording=replace(CLUSTERED["L1"].recording, episodes=DEMONSTRATIONS // 5))
+COPIED = replace(_FEW, name="copied-L1", copies=5)
+"""Seed 000: five copies of each trajectory, two clusters."""
+MISLED = replace(CLUSTERED["L1"], name="misled-L1", uninformed=0.5)
+"""Seed 000: coordinates that tell nothing in part of the data."""
+COPIED_MISLED = replace(COPIED, name="copied-misled-L1", uninformed=0.5)
+
+# --- policies -------------------------------------------------------------------------------------------------------
+
+COMPACT = preset("compact")
+"""The breadth of the study: a small convolutional network, 128,000 samples."""
+RESNET = RunConfig(
+    policy=replace(COMPACT.policy, vision_backbone="resnet18", backbone_norm="frozen"),
+    train=replace(COMPACT.train, steps=1200, batch_size=32, lr=1e-4, lr_backbone=1e-4, val_every=300, save_every=100),
+)
+"""ResNet-18 as LeRobot has it, with random weights, on the samples that 45 minutes of two cores allow."""
+
+BEST_POLICY: dict[str, Any] = {
+    "conditioning": ("token", "crop", "frame"),
+    "cue_crop_cameras": ("overhead",),
+    "goal": (0.135, -0.172),
+}
+BEST_TRAIN: dict[str, Any] = {"cue_noise": 0.01}
+"""The best combination; change it here and only here."""
+
+
+def _variant(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) -> Variant:
+    run = replace(base, policy=replace(base.policy, **policy))
+    return Variant(name=name, title=title, run=run, samples_per_s=90 if base is COMPACT else 7)
+
+
+def _best(variant: Variant) -> Variant:
+    run = variant.run
+    return replace(
+        variant,
+        run=RunConfig(policy=replace(run.policy, **BEST_POLICY), train=replace(run.train, **BEST_TRAIN)),
+    )
+
+
+def _longer(variant: Variant, times: int) -> Variant:
+    train = replace(variant.run.train, steps=times * variant.run.train.steps)
+    return replace(
+        variant,
+        name=f"{variant.name}-{times}x",
+        title=f"{variant.title}, {times} times the training",
+        run=replace(variant.run, train=train),
+    )
+
+
+BASELINE = _variant("baseline", "baseline: coordinates as a token")
+BEST = _best(_variant("best", "best: token + crop + frame, noisy cue"))
+BLIND = _variant("blind", "blind: no pictures", cameras=())
+UNCUED = _variant("uncued", "uncued: no coordinates", use_environment_state=False, conditioning=("token",))
+VIT = replace(
+    _variant(
+        "vit", "baseline with a ViT (DINOv2 small, random)", vision_backbone="dinov2_small", backbone_norm="frozen"
+    ),
+    samples_per_s=10,
+)
+CURES = (
+    *(
+        _variant(cure, f"token + {cure}", conditioning=("token", cure))
+        for cure in ("auxiliary", "contrastive", "crop", "film", "strong", "heatmap", "world", "frame")
+    ),
+    _variant(
+        "crop-frame",
+        "token + crop + frame",
+        **BEST_POLICY,
+    ),
+)
+RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", environment_normalization="identity")
+"""LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
+
+RESNET_BASELINE = _variant("resnet-baseline", "baseline, ResNet-18", RESNET)
+RESNET_BEST = _best(_variant("resnet-best", "best, ResNet-18", RESNET))
+LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
+LEROBOT_COMPACT = replace(
+    _variant("lerobot-compact", "LeRobot 0.6.1's ACT at its smallest (ResNet-18), compact's budget", COMPACT),
+    by="lerobot",
+    samples_per_s=7,
+)
+
+# --- what is measured -----------------------------------------------------------------------------------------------
+
+EPISODES = 200
+GRID_SIDE = 7
+
+
+def _grid() -> tuple[tuple[float, float], ...]:
+    """Positions over the whole workspace, x by x."""
+    xs, ys = (np.linspace(*ends, GRID_SIDE).round(4).tolist() for ends in zip(*WORKSPACE, strict=True))
+    return tuple((x, y) for x in xs for y in ys)
+
+
+def _hull(n: int = EPISODES) -> tuple[tuple[float, float], ...]:
+    """Positions uniform in the convex hull of the two round clusters."""
+    rng = np.random.default_rng(0)
+    first, second = np.array(CLUSTERS)
+    axis = (second - first) / np.linalg.norm(second - first)
+    found: list[tuple[float, float]] = []
+    while len(found) < n:
+        point = rng.uniform(*WORKSPACE).round(4)
+        along = np.clip((point - first) @ axis, 0, math.dist(first, second))
+        if np.linalg.norm(point - first - along * axis) <= CLUSTER_RADIUS:
+            found.append((float(point[0]), float(point[1])))
+    return tuple(found)
+
+
+AT_L1 = Condition(name="L1", task=level("L1"), episodes=EPISODES)
+AT_L2 = Condition(name="L2", task=level("L2"), episodes=EPISODES)
+AT_L3 = Condition(name="L3", task=level("L3"), episodes=EPISODES)
+THREE_CONFUSERS = Condition(name="L2, 3 confusers", task=level("L2", confusers=(3, 3)), episodes=EPISODES)
+GRID = Condition(name="grid L1", task=level("L1", positions=_grid()), episodes=GRID_SIDE**2)
+HULL = Condition(name="hull L1", task=level("L1", positions=_hull()), episodes=EPISODES)
+IN_CLUSTERS = Condition(name="clusters L1", task=level("L1", positions="clusters"), episodes=EPISODES)
+
+STANDARD = (AT_L1, AT_L2, GRID)
+CHOSEN = (*STANDARD, AT_L3, THREE_CONFUSERS)
+"""For the baseline, the best and LeRobot."""
+OF_CLUSTERS = (*STANDARD, HULL, IN_CLUSTERS)
+
+
+def study() -> tuple[Cell, ...]:
+    """Return every cell, in the order in which they are run."""
+
+    def cells(data: Data, variants: Sequence[Variant], conditions: Sequence[Condition], seeds: int = 1) -> list[Cell]:
+        return [
+            Cell(data=data, variant=variant, seed=seed, conditions=tuple(conditions))
+            for seed in range(seeds)
+            for variant in variants
+        ]
+
+    lines = [
+        cells(UNIFORM["L2"], (BASELINE, BEST), CHOSEN, seeds=3),
+        cells(UNIFORM["L2"], (BLIND, UNCUED), STANDARD),
+        cells(CLUSTERED["L1"], (BASELINE, BEST, BLIND), OF_CLUSTERS, seeds=1),
+        cells(UNIFORM["L1"], (BASELINE, BEST, BLIND, UNCUED), STANDARD),
+        cells(UNIFORM["L2"], CURES, STANDARD),
+        cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),
+        cells(COPIED_MISLED, (BASELINE, BEST, RAW_CUE), OF_CLUSTERS),
+        cells(COPIED, (BASELINE, RAW_CUE, _longer(BASELINE, 3)), OF_CLUSTERS),
+        cells(MISLED, (BASELINE, BEST), OF_CLUSTERS),
+        cells(UNIFORM["L2"], (RESNET_BASELINE, RESNET_BEST, LEROBOT), CHOSEN, seeds=3),
+        cells(CLUSTERED["L1"], (RESNET_BASELINE, LEROBOT), OF_CLUSTERS),
+        *(cells(PAIRED[name], (BASELINE, BEST), STANDARD) for name in LEVELS),
+        *(cells(ALONE[name], (BASELINE, BEST), STANDARD) for name in LEVELS),
+        cells(CLUSTERED["L2"], (BASELINE, BEST, BLIND), OF_CLUSTERS),
+        cells(UNIFORM["L1"], CURES, STANDARD),
+        cells(UNIFORM["L2"], (VIT, LEROBOT_COMPACT), STANDARD),
+    ]
+    return tuple(cell for line in lines for cell in line)

@@ -1,0 +1,62 @@
+"""`foreact diagnose RUN --data D`: whether a policy uses what it is told, and what helps where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from foreact.cli.options import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseOptions:
+    """Find out whether a policy uses what it is told, before it is rolled out.
+
+    Writes diagnosis.json, diagnosis.html and a picture a question. The exit code is 0 whatever is found.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run or a checkpoint directory."""
+    data: Path | None = None
+    """A data set; what the run was trained on where it is not given."""
+    out: Path | None = None
+    """Folder of the diagnosis; RUN/diagnosis where it is not given."""
+    episodes: int = 50
+    """How many episodes to examine on: held-out ones first, then training episodes."""
+    checkpoint: str = "last"
+    """Of a run: last, best, or a step's number."""
+    device: str = "cpu"
+    """Where the network runs."""
+    cache_dir: Path | None = None
+    """Where decoded frames are kept; the user's cache where it is not given."""
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, examine, print, write and return 0."""
+    options = parse(DiagnoseOptions, arguments, command="diagnose")
+
+    from foreact.diagnose.page import write_report
+    from foreact.diagnose.report import diagnose
+
+    report = diagnose(
+        options.run,
+        data=options.data,
+        checkpoint=options.checkpoint,
+        episodes=options.episodes,
+        cache_dir=options.cache_dir,
+        device=options.device,
+    )
+    print(
+        f"{report.run}, step {report.step}, on {report.episodes} episodes of {report.data}, "
+        f"{report.held_out} of them not trained on"
+    )
+    for finding in report.findings:
+        print(f"{finding.severity:<8}{finding.verdict}")
+        if finding.remedy:
+            print(f"{'':<8}what helps: {finding.remedy}")
+    page = write_report(report, options.run / "diagnosis" if options.out is None else options.out)
+    print(f"pictures and numbers: {page}")
+    return 0

@@ -1,0 +1,141 @@
+"""The conditioning `frame`: the hand relative to the cue and to the goal in, displacements of the hand out.
+
+A new position of the block is then the same problem moved, so few positions teach all of them (SIMULATION.md,
+"Object-frame actions"). While the jaws are open nothing says where the arm is on the table, only where the cue is
+from the hand; once they close, the hand is told where the goal is instead. A policy that knew both could tell the
+cue's place on the table from their difference, and would be drawn to the places it was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from foreact.errors import ConfigError
+from foreact.kinematics import ForwardKinematics, rotation_matrix, rotation_vector
+from foreact.records import Arm, Batch, Features
+
+POSE = 9
+"""Columns of a hand pose: position [m], then the first two columns of its orientation (Zhou et al. 2019,
+arXiv:1812.07035), which unlike angles can be averaged."""
+_STATE = ("hand_z", "hand_xx", "hand_xy", "hand_xz", "hand_zx", "hand_zy", "hand_zz", "goal_x", "goal_y")
+_ACTION = ("move_x", "move_y", "move_z", "turn_x", "turn_y", "turn_z")
+
+
+class HandPose(nn.Module):
+    """Where the hand is, from the state."""
+
+    def __init__(self, arm: Arm, state_names: tuple[str, ...]) -> None:
+        """Find the arm's joints among the state's names; raises ConfigError where one is missing."""
+        super().__init__()
+        self.joints = _places("state", arm.joints, state_names)
+        self.unit = 1.0 if arm.unit == "rad" else torch.pi / 180
+        self.kinematics = ForwardKinematics(arm)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hand's position (B, 3) [m] and orientation (B, 3, 3) for raw states (B, S)."""
+        return self.kinematics(state[:, self.joints] * self.unit)
+
+
+class ObjectFrame(nn.Module):
+    """Joint space to the hand's frame and back, in batches; the axes are the base's."""
+
+    goal: Tensor
+
+    def __init__(self, features: Features, goal: tuple[float, float] | None) -> None:
+        """Find the arm's joints among the features.
+
+        Args:
+            features: As selected from the data; `arm` and its gripper must be known.
+            goal: Where what is held is to go, x and y [m]; None makes the base's origin the reference.
+
+        Raises:
+            ConfigError: If the arm is not known, or its joints are not in state and action.
+        """
+        super().__init__()
+        self._arm = known_arm(features)
+        self.hand = HandPose(self._arm, features.state_names)
+        self._action_joints = _places("action", self._arm.joints, features.action_names)
+        self._state_rest = _others(self.hand.joints, features.state_names)
+        self._action_rest = _others(self._action_joints, features.action_names)
+        assert self._arm.gripper is not None
+        self._gripper = _places("state", (self._arm.gripper,), features.state_names)[0]
+        self.register_buffer("goal", torch.tensor(goal or (0.0, 0.0)), persistent=False)
+
+    @staticmethod
+    def features(features: Features) -> Features:
+        """Return what the network sees of these features: other names and sizes of state and action."""
+        arm = known_arm(features)
+        state = _others(_places("state", arm.joints, features.state_names), features.state_names)
+        action = _others(_places("action", arm.joints, features.action_names), features.action_names)
+        return replace(
+            features,
+            state_names=(*_STATE, *(features.state_names[i] for i in state)),
+            environment_names=tuple(f"{name}_from_hand" for name in features.environment_names),
+            action_names=(*_ACTION, *(features.action_names[i] for i in action)),
+            state_groups=(),
+            action_groups=(),
+        )
+
+    def encode(self, batch: Batch) -> Batch:
+        """Return a raw batch with state, coordinates and actions in the hand's frame, in metres and radians."""
+        assert batch.state is not None
+        position, turn = self.hand(batch.state)
+        closed = (batch.state[:, self._gripper] < self._arm.gripper_closed).to(position)[:, None]
+        to_goal = (self.goal - position[:, :2]) * closed
+        state = torch.cat(
+            [position[:, 2:], turn[..., 0], turn[..., 2], to_goal, batch.state[:, self._state_rest]], dim=1
+        )
+        environment_state = batch.environment_state
+        if environment_state is not None:
+            environment_state = (environment_state - position[:, :2]) * (1 - closed)
+        action = None if batch.action is None else self._displacements(batch.action, position, turn)
+        return replace(batch, state=state, environment_state=environment_state, action=action)
+
+    def _displacements(self, action: Tensor, position: Tensor, turn: Tensor) -> Tensor:
+        """Of the hand from where it is now to where each action (B, T, A) would have it (B, T, A')."""
+        goal_position, goal_turn = self.hand.kinematics(action[..., self._action_joints] * self.hand.unit)
+        turned = rotation_vector(goal_turn @ turn[:, None].mT)
+        return torch.cat([goal_position - position[:, None], turned, action[..., self._action_rest]], dim=-1)
+
+    def decode(self, displacement: Tensor, state: Tensor) -> Tensor:
+        """Return what the executor `HandPoses` takes (B, T, 9 + rest + J) for predicted displacements (B, T, A').
+
+        Columns: the hand's pose (`POSE`), the action's other dimensions, and the present joint angles [rad], from
+        where the inverse kinematics start.
+        """
+        position, turn = self.hand(state)
+        poses = position[:, None] + displacement[..., :3]
+        turns = rotation_matrix(displacement[..., 3:6]) @ turn[:, None]
+        joints = (state[:, self.hand.joints] * self.hand.unit)[:, None].expand(-1, displacement.shape[1], -1)
+        return torch.cat([poses, turns[..., 0], turns[..., 1], displacement[..., len(_ACTION) :], joints], dim=-1)
+
+
+def known_arm(features: Features) -> Arm:
+    """Return the arm of some features; raises ConfigError where it or its gripper is not known."""
+    if features.arm is None or features.arm.gripper is None:
+        raise ConfigError(
+            "conditioning 'frame' needs the arm's kinematics with its gripper, and the data have none: give them with "
+            "--calibration FILE (foreact calibrate --help), or leave 'frame' out of --policy.conditioning"
+        )
+    return features.arm
+
+
+def _places(kind: str, names: tuple[str, ...], among: tuple[str, ...]) -> list[int]:
+    for name in names:
+        if name not in among:
+            known = ", ".join(among) or "nothing"
+            raise ConfigError(f"the arm's joint '{name}' is not in the {kind}, which has: {known}")
+    return [among.index(name) for name in names]
+
+
+def _others(places: list[int], among: tuple[str, ...]) -> list[int]:
+    return [place for place in range(len(among)) if place not in places]
+
+
+def action_layout(features: Features) -> tuple[list[int], list[int]]:
+    """Return the places of the arm's joints, and of all else, in the robot's action."""
+    joints = _places("action", known_arm(features).joints, features.action_names)
+    return joints, _others(joints, features.action_names)

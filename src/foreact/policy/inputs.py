@@ -1,0 +1,338 @@
+"""From a raw batch to what the network sees, the same for training, simulation, server and robot.
+
+raw batch -> crops around the cue, maps of the cue -> hand's frame -> normalised batch
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foreact import keys
+from foreact.config import PolicyConfig
+from foreact.data.images import center_crop, random_crop
+from foreact.data.statistics import statistics_of
+from foreact.errors import ConfigError, unknown_name
+from foreact.normalizer import Normalizer
+from foreact.object_frame import HandPose, ObjectFrame
+from foreact.projection import Pose, plane_points, project
+from foreact.records import Batch, Camera, Features, Statistics
+
+_log = logging.getLogger(__name__)
+
+CUE_DIM = 2
+"""The first coordinates are the cue's x and y [m]."""
+IN_PICTURES = frozenset({"crop", "heatmap", "world"})
+"""Ways of conditioning that need to know where a camera sees the cue."""
+
+
+def view_name(camera: str) -> str:
+    """Return the name of a camera's crop around the cue."""
+    return f"{camera}@cue"
+
+
+def network_features(config: PolicyConfig, features: Features) -> Features:
+    """Return what the network takes and gives, of features selected from the data.
+
+    Crops around the cue are cameras of their own; `frame` gives state, coordinates and actions other dimensions.
+
+    Raises:
+        ConfigError: If a way of conditioning needs what the features lack.
+    """
+    _check(config, features)
+    ways, cropped, full = _ways(config, features), _cropped(config, features), set(config.cue_crop_full)
+    cameras = []
+    for camera in features.cameras:
+        if camera.name not in cropped or camera.name in full:
+            size = config.crop_size or (camera.height, camera.width)
+            cameras.append(replace(camera, height=size[0], width=size[1], cue_map="heatmap" in ways))
+    for camera in features.cameras:
+        if camera.name in cropped:
+            side = _side(config, camera)
+            view = replace(camera, name=view_name(camera.name), view_of=camera.name, height=side, width=side)
+            cameras.append(replace(view, cue_map="heatmap" in ways))
+    seen = replace(features, cameras=tuple(cameras))
+    return ObjectFrame.features(seen) if "frame" in ways else seen
+
+
+class Inputs(nn.Module):
+    """Prepares raw batches for the network and reads its predictions."""
+
+    def __init__(self, config: PolicyConfig, features: Features, statistics: Statistics) -> None:
+        """Put the parts together.
+
+        Args:
+            config: The policy's.
+            features: As selected from the data.
+            statistics: Of what the network sees (`network_statistics`).
+
+        Raises:
+            ConfigError: If configuration, features and statistics do not fit each other.
+        """
+        super().__init__()
+        self._config = config
+        self._features = features
+        self._ways = _ways(config, features)
+        self.network_features = network_features(config, features)
+        self.normalizer = Normalizer(config, self.network_features, statistics)
+        self.frame = ObjectFrame(features, config.goal) if "frame" in self._ways else None
+        self._hand = _hand_pose(features)
+        self._cropped = _cropped(config, features)
+
+    def prepare(
+        self, batch: Batch, *, crop_seed: int | None = None, cells: Mapping[str, tuple[int, int]] | None = None
+    ) -> Batch:
+        """Return a raw batch as the network takes it.
+
+        Args:
+            batch: Raw, on the device of this module.
+            crop_seed: Of the places of random crops (training); None crops the middle.
+            cells: With `world`: height and width of each camera's feature map (`ACT.feature_sizes`).
+        """
+        pixels, hand = self._cue_pixels(batch)
+        batch = self._with_maps(batch, pixels)
+        views = self._views(batch, pixels)
+        size = self._config.crop_size
+        if crop_seed is None:
+            batch = center_crop(batch, size)
+        else:
+            batch = random_crop(batch, size, torch.Generator().manual_seed(crop_seed))
+        batch = _merge(batch, views, {camera.name for camera in self.network_features.cameras})
+        points = self._cell_points(batch, pixels, hand, cells or {}) if "world" in self._ways else {}
+        if self.frame is not None:
+            batch = self.frame.encode(batch)
+        maps = batch.cue_maps
+        batch = self.normalizer.normalize(replace(batch, cue_maps={}))
+        images = {
+            name: torch.cat([image, maps[name]], 1) if name in maps else image for name, image in batch.images.items()
+        }
+        return replace(batch, images=images, cell_points=points)
+
+    def read_chunk(self, action_hat: Tensor, batch: Batch) -> Tensor:
+        """Return predictions (B, T, A') as the executor takes them: actions, or with `frame` hand poses (B, T, C).
+
+        Args:
+            action_hat: The network's, normalised.
+            batch: The raw batch that it was made from.
+        """
+        chunk = self.normalizer.unnormalize_action(action_hat)
+        if self.frame is None:
+            return chunk
+        assert batch.state is not None
+        return self.frame.decode(chunk, batch.state)
+
+    def _cue_pixels(self, batch: Batch) -> tuple[dict[str, Tensor], Pose | None]:
+        """Where each calibrated camera sees the cue (B, 2), far outside where it is behind it; and the hand's pose."""
+        if not IN_PICTURES & self._ways:
+            return {}, None
+        assert batch.environment_state is not None
+        hand = None
+        if self._hand is not None:
+            assert batch.state is not None
+            hand = self._hand(batch.state)
+        height = batch.environment_state.new_full((batch.size, 1), self._features.environment_height)
+        cue = torch.cat([batch.environment_state[:, :CUE_DIM], height], dim=1)
+        pixels = {}
+        for camera in self._features.cameras:
+            if _usable(camera, self._hand):
+                assert camera.calibration is not None
+                at, in_front = project(camera.calibration, cue, (camera.height, camera.width), hand)
+                pixels[camera.name] = torch.where(in_front[:, None], at, -10.0 * camera.width)
+        return pixels, hand
+
+    def _with_maps(self, batch: Batch, pixels: dict[str, Tensor]) -> Batch:
+        if "heatmap" not in self._ways:
+            return batch
+        maps = {}
+        for camera in self._features.cameras:
+            shape = (batch.size, 1, camera.height, camera.width)
+            if camera.name not in pixels:
+                maps[camera.name] = torch.zeros(shape, device=self.normalizer.get_buffer("image_mean").device)
+                continue
+            column, row = pixels[camera.name].unbind(1)
+            sigma = self._config.cue_map_sigma * camera.height
+            columns = torch.arange(camera.width, device=column.device) + 0.5 - column[:, None]
+            rows = torch.arange(camera.height, device=row.device) + 0.5 - row[:, None]
+            square = rows[:, :, None] ** 2 + columns[:, None, :] ** 2
+            maps[camera.name] = torch.exp(-square / (2 * sigma**2))[:, None]
+        return replace(batch, cue_maps=maps)
+
+    def _views(self, batch: Batch, pixels: dict[str, Tensor]) -> Batch:
+        """The crops: pictures, depth and maps by the name of the view."""
+        images, depth, maps = {}, {}, {}
+        for camera in self._features.cameras:
+            if camera.name not in self._cropped:
+                continue
+            grid = self._grid(camera, pixels[camera.name])
+            view = view_name(camera.name)
+            # Outside of the picture colours are the mean grey, so that they are 0 once normalised.
+            grey = self.normalizer.get_buffer("image_mean") * 255
+            images[view] = _sample(batch.images[camera.name].to(grey) - grey, grid) + grey
+            if camera.name in batch.depth:
+                depth[view] = _sample(batch.depth[camera.name], grid)
+            if camera.name in batch.cue_maps:
+                maps[view] = _sample(batch.cue_maps[camera.name], grid)
+        return Batch(images=images, depth=depth, cue_maps=maps)
+
+    def _grid(self, camera: Camera, pixel: Tensor) -> Tensor:
+        """Where a crop's pixels are in the picture, in the units of `grid_sample` (B, side, side, 2)."""
+        side = _side(self._config, camera)
+        offset = torch.arange(side, device=pixel.device) + 0.5 - side / 2
+        columns = pixel[:, None, None, 0] + offset[None, None, :]
+        rows = pixel[:, None, None, 1] + offset[None, :, None]
+        columns, rows = torch.broadcast_tensors(columns, rows)
+        return torch.stack([2 * columns / camera.width - 1, 2 * rows / camera.height - 1], dim=-1)
+
+    def _cell_points(
+        self, batch: Batch, pixels: dict[str, Tensor], hand: Pose | None, cells: Mapping[str, tuple[int, int]]
+    ) -> dict[str, Tensor]:
+        """The point of the coordinates' plane that each cell's middle looks at (B, h w, 2)."""
+        points = {}
+        for camera in self.network_features.cameras:
+            source = next(of for of in self._features.cameras if of.name == (camera.view_of or camera.name))
+            if source.name not in pixels or source.calibration is None:
+                continue
+            height, width = cells[camera.name]
+            columns = (torch.arange(width) + 0.5) * camera.width / width
+            rows = (torch.arange(height) + 0.5) * camera.height / height
+            middle = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).flatten(0, 1).to(pixels[source.name])
+            size = (source.height, source.width)
+            if camera.view_of is None:
+                corner = middle.new_tensor([(size[1] - camera.width) // 2, (size[0] - camera.height) // 2])
+                at = (middle + corner).expand(batch.size, -1, -1)
+            else:
+                at = pixels[source.name][:, None] + middle - camera.width / 2
+            found = plane_points(source.calibration, at, size, self._features.environment_height, hand)
+            if self.frame is not None:
+                assert batch.state is not None
+                found = found - self.frame.hand(batch.state)[0][:, None, :2]
+            points[camera.name] = found
+        return points
+
+
+def network_statistics(config: PolicyConfig, features: Features, vectors: Iterable[Batch]) -> Statistics:
+    """Return statistics of what the network sees, in float64.
+
+    Args:
+        config: The policy's.
+        features: As selected from the data.
+        vectors: Raw batches of all training samples without pictures.
+    """
+    frame = ObjectFrame(features, config.goal)
+    parts: dict[str, list[Tensor]] = {}
+    for batch in vectors:
+        encoded = frame.encode(batch)
+        assert encoded.action is not None
+        assert encoded.action_is_pad is not None
+        of = {keys.STATE: encoded.state, keys.ENVIRONMENT_STATE: encoded.environment_state}
+        of[keys.ACTION] = encoded.action[~encoded.action_is_pad]
+        for key, value in of.items():
+            if value is not None:
+                parts.setdefault(key, []).append(value)
+    return {key: statistics_of([part.numpy() for part in of]) for key, of in parts.items()}
+
+
+def cue_noise(batch: Batch, sigma: float, generator: torch.Generator) -> Batch:
+    """Return the batch with Gaussian noise [m] added to the cue of each sample."""
+    if sigma == 0 or batch.environment_state is None:
+        return batch
+    noise = sigma * torch.randn((batch.size, CUE_DIM), generator=generator)
+    return with_cue(batch, batch.environment_state[:, :CUE_DIM] + noise.to(batch.environment_state))
+
+
+def with_cue(batch: Batch, cue: Tensor) -> Batch:
+    """Return a raw batch whose cue is another one (B, 2) [m]."""
+    assert batch.environment_state is not None
+    return replace(batch, environment_state=torch.cat([cue, batch.environment_state[:, CUE_DIM:]], dim=1))
+
+
+def _merge(batch: Batch, views: Batch, wanted: set[str]) -> Batch:
+    """Add the views and leave out the pictures that the network does not take."""
+
+    def of(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in {**first, **second}.items() if name in wanted}
+
+    return replace(
+        batch,
+        images=of(batch.images, views.images),
+        depth=of(batch.depth, views.depth),
+        cue_maps=of(batch.cue_maps, views.cue_maps),
+    )
+
+
+def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _side(config: PolicyConfig, camera: Camera) -> int:
+    return max(1, round(config.cue_crop * camera.height))
+
+
+def _usable(camera: Camera, hand: HandPose | None) -> bool:
+    return camera.calibration is not None and (camera.calibration.mounted_on == "base" or hand is not None)
+
+
+def _hand_pose(features: Features) -> HandPose | None:
+    """Where the hand is, if a camera is mounted on it and the arm is known."""
+    on_hand = any(camera.calibration and camera.calibration.mounted_on == "hand" for camera in features.cameras)
+    if not on_hand or features.arm is None or not set(features.arm.joints) <= set(features.state_names):
+        return None
+    return HandPose(features.arm, features.state_names)
+
+
+def _cropped(config: PolicyConfig, features: Features) -> tuple[str, ...]:
+    """Cameras that are cropped around the cue."""
+    if "crop" not in _ways(config, features):
+        return ()
+    hand = _hand_pose(features)
+    usable = [camera.name for camera in features.cameras if _usable(camera, hand)]
+    if config.cue_crop_cameras is None:
+        return tuple(usable)
+    names = [camera.name for camera in features.cameras]
+    for name in config.cue_crop_cameras:
+        if name not in names:
+            raise ConfigError(f"policy.cue_crop_cameras: {unknown_name('camera', name, names)}")
+    return tuple(name for name in config.cue_crop_cameras if name in usable)
+
+
+def _ways(config: PolicyConfig, features: Features) -> frozenset[str]:
+    """The ways of conditioning that are left in the controls: uncued none but `frame`, blind none in pictures."""
+    ways = frozenset(config.conditioning)
+    if not config.use_environment_state:
+        ways &= {"frame"}
+    return ways if features.cameras else ways - IN_PICTURES
+
+
+def _check(config: PolicyConfig, features: Features) -> None:
+    """Refuse what cannot be had, and say which cameras a way of conditioning leaves out."""
+    ways = _ways(config, features)
+    named = ", ".join(sorted(ways & IN_PICTURES))
+    if ways - {"token", "frame"} and features.environment_dim == 0:
+        raise ConfigError(
+            f"policy.conditioning {', '.join(sorted(ways))} needs coordinates ({keys.ENVIRONMENT_STATE}), and the data "
+            "have none"
+        )
+    if not named:
+        return
+    if features.environment_dim < CUE_DIM:
+        raise ConfigError(f"conditioning {named} needs coordinates x and y, and the data have only one")
+    if "world" in ways and config.crop_size is not None:
+        raise ConfigError("conditioning 'world' knows no random crops: leave policy.crop_size out")
+    hand = _hand_pose(features)
+    left_out = [camera.name for camera in features.cameras if not _usable(camera, hand)]
+    if len(left_out) == len(features.cameras):
+        raise ConfigError(
+            f"conditioning {named} needs a calibrated camera, and none is; "
+            "calibrate one (foreact calibrate --help) and give the file with --calibration"
+        )
+    if left_out:
+        _log.warning(
+            "conditioning %s leaves out camera %s: not calibrated, or on a hand whose pose is not known",
+            named,
+            ", ".join(left_out),
+        )

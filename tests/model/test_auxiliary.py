@@ -1,0 +1,135 @@
+"""The auxiliary head, and why it must not read the coordinate token's own output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from foreact.config import PolicyConfig
+from foreact.model.act import ACT
+from foreact.model.auxiliary import CueHead
+from foreact.model.losses import act_loss
+from foreact.records import Batch, Camera, Features
+
+MakeConfig = Callable[..., PolicyConfig]
+
+N_STEPS = 160
+
+
+def test_the_head_sees_a_set_of_tokens_and_not_their_order() -> None:
+    head = CueHead(16, 2)
+    tokens = torch.randn(3, 7, 16)
+    assert head(tokens).shape == (3, 2)
+    torch.testing.assert_close(head(tokens.flip(1)), head(tokens))
+
+
+def test_equal_tokens_are_pooled_to_themselves() -> None:
+    head = CueHead(16, 2)
+    token = torch.randn(3, 1, 16)
+    torch.testing.assert_close(head(token.expand(-1, 7, -1)), head.mlp(token[:, 0]))
+
+
+FEATURES = Features(
+    action_names=("a", "b"),
+    state_names=("joint",),
+    environment_names=("x", "y"),
+    cameras=(Camera(name="top", height=32, width=32),),
+)
+
+
+def samples(n: int, generator: torch.Generator) -> Batch:
+    """Samples in which neither the picture nor the action has anything to do with the coordinates."""
+    state = torch.randn(n, 1, generator=generator)
+    time = torch.linspace(0, 1, 5)
+    return Batch(
+        images={"top": torch.randn(n, 3, 32, 32, generator=generator)},
+        state=state,
+        environment_state=torch.randn(n, 2, generator=generator),
+        action=torch.stack([torch.sin(state + time), torch.cos(state - time)], dim=-1),
+        action_is_pad=torch.zeros(n, 5, dtype=torch.bool),
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    l1: float
+    auxiliary: float
+    """On samples never seen; of coordinates from N(0, 1), a guess of 0 has 1."""
+    chunk: float
+    """Mean change of the chunk when the coordinates are another sample's."""
+    image_tokens: float
+    """The same of the encoder's outputs at the image tokens."""
+    decoder: float
+    """The same of the decoder's outputs."""
+
+
+def train(config: PolicyConfig) -> Trained:
+    torch.manual_seed(0)
+    model = ACT(config, FEATURES)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(N_STEPS):
+        batch = samples(32, generator)
+        loss = act_loss(model(batch), batch, config).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    model.eval()
+    unseen = samples(256, torch.Generator().manual_seed(9))
+    assert unseen.environment_state is not None
+    swapped = replace(unseen, environment_state=unseen.environment_state.roll(1, 0))
+    seen: dict[str, list[Tensor]] = {"encoder": [], "decoder": []}
+    for name, outputs in seen.items():
+        model.get_submodule(name).register_forward_hook(
+            lambda _module, _args, output, outputs=outputs: outputs.append(output)
+        )
+    with torch.no_grad():
+        output, other = model(unseen, recover_cue=True), model(swapped)
+    terms = act_loss(output, unseen, config).terms()
+
+    def change(before: Tensor, after: Tensor) -> float:
+        return (after - before).abs().mean().item()
+
+    cells = model.image_tokens
+    return Trained(
+        l1=terms["l1"].item(),
+        auxiliary=terms["auxiliary"].item() if "auxiliary" in terms else float("nan"),
+        chunk=change(output.action_hat, other.action_hat),
+        image_tokens=change(seen["encoder"][0][:, cells], seen["encoder"][1][:, cells]),
+        decoder=change(*seen["decoder"]),
+    )
+
+
+@pytest.mark.slow
+def test_recovered_from_its_own_token_the_coordinate_costs_nothing_and_reaches_nothing(
+    make_config: MakeConfig,
+) -> None:
+    def trained(**changes: Any) -> Trained:
+        return train(make_config(use_vae=False, **changes))
+
+    without = trained(conditioning=("token",))
+    free, image, decoder = (
+        trained(conditioning=("token", "auxiliary"), auxiliary_from=source)
+        for source in ("cue_token", "image", "decoder")
+    )
+    for policy in (without, free, image, decoder):
+        assert policy.l1 < 0.1  # guessing zero has 0.6
+
+    # The free variant's loss falls to nothing, and the chunk is as blind to the coordinate as without it.
+    assert free.auxiliary < 0.02
+    assert free.chunk < 1.5 * without.chunk
+    assert free.decoder < 1.5 * without.decoder
+
+    # Recovered from elsewhere, the coordinate has to get there.
+    assert image.auxiliary < 0.1
+    assert image.image_tokens > 4 * without.image_tokens
+    assert image.image_tokens > 2.5 * free.image_tokens
+    assert decoder.auxiliary < 0.3
+    assert decoder.decoder > 4 * without.decoder
+    assert decoder.decoder > 4 * free.decoder
