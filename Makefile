@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install quickstart smoke test test-fast test-lerobot lint format type clean
+.PHONY: help install quickstart smoke grounding test test-fast test-lerobot lint format type clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,6 +22,10 @@ quickstart: install  ## record, train, evaluate: a policy that picks the block i
 
 smoke: install  ## every step of the quickstart in about two minutes, with no claim on success
 	$(BIN)/foreact quickstart --smoke
+
+grounding: install  ## the study of coordinate conditioning: goes on where it stopped, then writes tables and plots
+	$(BIN)/python benchmarks/grounding run
+	$(BIN)/python benchmarks/grounding table
 
 test: install lint type  ## everything that CI checks, LeRobot aside
 	$(BIN)/python -m pytest

@@ -21,7 +21,9 @@ import torch
 import tyro
 
 import foreact
+from foreact.config import PolicyConfig
 from foreact.data.selection import select_features
+from foreact.policy.inputs import network_features
 from foreact.policy.policy import Policy
 from foreact.presets import preset
 from foreact.records import Camera, Features, VectorStatistics
@@ -72,19 +74,25 @@ def observation_of(features: Features, recorded: Features) -> dict[str, Any]:
     return observation
 
 
+def untrained_policy(config: PolicyConfig, recorded: Features) -> Policy:
+    """Return a policy with random weights for data with these features."""
+    config = replace(config, pretrained_backbone_weights=None)
+    features = select_features(recorded, config)
+    seen = network_features(config, features)
+    dims = {"action": seen.action_dim, "observation.state": seen.state_dim}
+    dims["observation.environment_state"] = seen.environment_dim
+    one = {key: np.ones(dim) for key, dim in dims.items()}
+    fields = ("mean", "std", "min", "max", "q01", "q99")
+    stats = {key: VectorStatistics(**{f: one[key] * (f != "mean") for f in fields}, count=1) for key in dims}
+    torch.manual_seed(0)
+    return Policy(config=config, features=features, statistics=stats)
+
+
 def measure(name: str, runs: int) -> dict[str, float]:
     """Return median, fastest and slowest time [ms] and the number of parameters [million] of a preset."""
     recorded = reference_features(name)
-    config = replace(preset(name).policy, pretrained_backbone_weights=None)
-    features = select_features(recorded, config)
-    dims = {"action": features.action_dim, "observation.state": features.state_dim}
-    dims["observation.environment_state"] = features.environment_dim
-    one = {key: np.ones(dim) for key, dim in dims.items()}
-    fields = ("mean", "std", "min", "max", "q01", "q99")
-    stats = {key: VectorStatistics(**{f: one[key] for f in fields}, count=1) for key in dims}
-    torch.manual_seed(0)
-    policy = Policy(config=config, features=features, statistics=stats)
-    observation = observation_of(features, recorded)
+    policy = untrained_policy(preset(name).policy, recorded)
+    observation = observation_of(policy.features, recorded)
     times = []
     for _ in range(3 + runs):
         begun = time.perf_counter()

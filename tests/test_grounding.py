@@ -166,6 +166,11 @@ def test_a_cell_is_computed_kept_and_found_stale(tiny_run: RunConfig, tmp_path: 
     run_cell(longer, machine, redo=True)
     assert status(longer, machine.results).word == "done"
 
+    diagnosed = replace(longer, diagnose=True)
+    assert status(diagnosed, machine.results).changes == ("the diagnosis is missing",)
+    run_cell(diagnosed, machine)
+    assert status(diagnosed, machine.results).word == "done"
+
 
 def test_a_result_too_large_for_the_repository_is_refused(tiny_run: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at most 100000"):
@@ -228,20 +233,21 @@ def result(variant: str, seed: int, successes: int, *, wrong: int = 0, episodes:
         "seed": seed,
         "training": {"samples": 1000, "minutes": 10 + seed},
         "query_ms": 5.0,
+        "diagnosis": None if variant == "blind" else {"swap": {"verdict": f"yes: {seed}"}},
         "conditions": {"L1": condition},
     }
 
 
 def test_a_table_pools_seeds_and_gives_their_wilson_interval() -> None:
-    rows = rows_of(
-        [result("best", 1, 98), result("best", 0, 92, wrong=4), result("blind", 0, 50)], [("uniform", "blind")]
-    )
+    results = [result("best", 1, 98), result("best", 0, 92, wrong=4), result("blind", 0, 50)]
+    rows = rows_of(results, {("uniform", "blind"): "blind, no pictures"})
     assert [row.variant for row in rows] == ["blind", "best"]
     text = markdown(rows)
     # 190 of 200: centre and half width of Wilson's formula by hand, 0.94152 and 0.03115
     assert "| the best | 2 | 95.0 % (91.0 to 97.3; 92, 98) | 1000 | 10 | 5.0 |" in text
-    assert "| the blind | 1 | 50.0 % (40.4 to 59.6) | 1000 | 10 | 5.0 |" in text
+    assert "| blind, no pictures | 1 | 50.0 % (40.4 to 59.6) | 1000 | 10 | 5.0 |" in text
     # wrong block 4 of 200, of which all picked it; 6 of 200 timed out; closing error the mean of 4 and 5
+    assert "| the best | 0 | yes: 0 |  | 92.0 |" in text
     assert "| the best | L1 | 200 | 2.0 | 95.0 | 0.0 | 2.0 | 0.0 | 0.0 | 0.0 | 3.0 | 4.5 |" in text
 
 

@@ -60,6 +60,8 @@ class Cell:
     variant: Variant
     seed: int
     conditions: tuple[Condition, ...]
+    diagnose: bool = False
+    """Also ask `foreact diagnose`, which knows nothing of the rollouts; only of our own policies."""
 
     @property
     def name(self) -> str:
@@ -79,7 +81,7 @@ class Cell:
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides the result, as plain values that survive JSON."""
-        conditions = {of.name: {"task": asdict(of.task), "episodes": of.episodes} for of in self.conditions}
+        conditions = {of.name: {"task": _task_settings(of.task), "episodes": of.episodes} for of in self.conditions}
         return plain(
             {
                 "data": data_settings(self.data),
@@ -94,6 +96,16 @@ class Cell:
 def data_settings(data: Data) -> dict[str, Any]:
     """Return all that decides a data set's content; its name does not."""
     return {name: value for name, value in plain(asdict(data)).items() if name != "name"}
+
+
+def _task_settings(task: TaskConfig) -> dict[str, Any]:
+    """Return a task's options; of a long list of positions only its number and a digest, since results are small."""
+    settings = asdict(task)
+    if not isinstance(task.positions, str):
+        settings["positions"] = (
+            f"{len(task.positions)} positions, digest {digest({'positions': plain(task.positions)})}"
+        )
+    return settings
 
 
 def digest(settings: Mapping[str, Any]) -> str:

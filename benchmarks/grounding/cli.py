@@ -61,6 +61,8 @@ class Table:
     """The tables stand between the markers in it; the pictures stand beside it."""
     pictured: tuple[str, ...] = ("L1", "L2")
     """Conditions in the picture of success."""
+    mapped: tuple[str, ...] = ("baseline", "best", "blind", "resnet-baseline", "resnet-best", "lerobot")
+    """Policies whose success is drawn over the grid."""
 
 
 Command = (
@@ -75,8 +77,8 @@ def main(arguments: Sequence[str]) -> int:
     command = tyro.cli(Command, args=arguments, prog="grounding", description=__doc__, use_underscores=False)
     try:
         if isinstance(command, Run):
-            run(command)
-        elif isinstance(command, List):
+            return min(1, run(command))
+        if isinstance(command, List):
             show(command)
         else:
             write_tables(command)
@@ -89,8 +91,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def run(options: Run) -> None:
-    """Compute what is open of the chosen cells."""
+def run(options: Run) -> int:
+    """Compute what is open of the chosen cells; one that fails is told and left out. Return how many failed."""
     machine = Machine(**{of.name: getattr(options, of.name) for of in fields(Machine)})
     if options.limit_minutes is not None:
         signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -103,7 +105,7 @@ def run(options: Run) -> None:
         if of.word == "open" or (of.word == "stale" and options.redo):
             todo.append(of.cell)
     begun = time.perf_counter()
-    done = 0
+    done = failed = 0
     for number, cell in enumerate(todo, start=1):
         known = read_results(options.results)
         left = sum(_minutes_left(cell, known, options.work, options.threads) for cell in todo[number - 1 :])
@@ -119,7 +121,11 @@ def run(options: Run) -> None:
                 done += 1
         except Timeout:
             say(f"{cell.name} is being computed by another process")
-    say(f"{done} of {len(todo)} cells computed in {_hours((time.perf_counter() - begun) / 60)}")
+        except ForeactError as error:
+            failed += 1
+            say(f"{cell.name} failed: {error}")
+    say(f"{done} of {len(todo)} cells computed in {_hours((time.perf_counter() - begun) / 60)}, {failed} failed")
+    return failed
 
 
 def show(options: List) -> None:
@@ -152,10 +158,10 @@ def write_tables(options: Table) -> None:
     results = read_results(options.results)
     if not results:
         raise ConfigError(f"no results in '{options.results}' yet: python benchmarks/grounding run")
-    rows = rows_of(results, list(dict.fromkeys((cell.data.name, cell.variant.name) for cell in study())))
+    rows = rows_of(results, {(cell.data.name, cell.variant.name): cell.variant.title for cell in study()})
     success, grid = (options.out.with_name(f"{options.out.stem}_{what}.png") for what in ("success", "grid"))
     draw_success(rows, options.pictured, success)
-    draw_grid(rows, GRID.name, grid)
+    draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid)
     pictures = [
         f"![Success by policy, with intervals]({success.name})",
         f"![Success over the 7x7 grid]({grid.name})",

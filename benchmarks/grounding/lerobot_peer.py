@@ -95,6 +95,16 @@ def train_lerobot(run: RunConfig, *, data: Path, out: Path, python: Path = PYTHO
                 process.wait()
     if process.returncode:
         raise TrainingError(f"lerobot-train ended with {process.returncode}, see '{log}': {''.join(last)}")
+    _drop_old_checkpoints(out)
+
+
+def _drop_old_checkpoints(out: Path) -> None:
+    """Keep the last one alone, without its optimiser: LeRobot keeps all, each three times as large as the network."""
+    last = (out / "checkpoints/last").resolve()
+    for checkpoint in (out / "checkpoints").glob("[0-9]*"):
+        if checkpoint.resolve() != last:
+            shutil.rmtree(checkpoint)
+    shutil.rmtree(last / "training_state")
 
 
 def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
@@ -145,9 +155,10 @@ def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
     }
 
 
-def is_trained(run: RunConfig, out: Path) -> bool:
-    """Return whether a run has its last checkpoint."""
-    return (out / "checkpoints" / f"{run.train.steps:06d}" / "pretrained_model/model.safetensors").exists()
+def saved_steps(out: Path) -> int:
+    """Return the steps of the run's last complete checkpoint, 0 where there is none."""
+    last = out / "checkpoints/last"  # a link that LeRobot moves once a checkpoint is complete
+    return int(last.resolve().name) if last.exists() else 0
 
 
 class LeRobotPolicy:

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.grounding.table import Row
 
 _COLOURS = ("#1f77b4", "#d1495b", "#2a9d4a", "#8e6bbf", "#e0a030", "#555555")
-_DPI = 80
+_DPI = 75
 
 
 def draw_success(rows: Sequence[Row], conditions: Sequence[str], path: Path) -> None:
@@ -25,7 +25,7 @@ def draw_success(rows: Sequence[Row], conditions: Sequence[str], path: Path) -> 
     figure, axes = pyplot.subplots(
         len(panels),
         1,
-        figsize=(9, 0.33 * sum(heights)),
+        figsize=(9, 0.28 * sum(heights)),
         height_ratios=heights,
         sharex=True,
         layout="constrained",
@@ -49,10 +49,10 @@ def draw_success(rows: Sequence[Row], conditions: Sequence[str], path: Path) -> 
         axis.set_ylim(len(panel) - 0.4, -0.6)
         axis.set_title(f"trained on {name}", fontsize=9, loc="left")
         axis.grid(alpha=0.3)
-    axes[-1, 0].set_xlim(0, 100)
+    axes[-1, 0].set_xlim(-1, 101)
     axes[-1, 0].set_xlabel("target in the bowl [%], 95 % Wilson interval")
     axes[0, 0].legend(fontsize=8, ncols=len(conditions), loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
     pyplot.close(figure)
 
 
@@ -74,14 +74,14 @@ def draw_grid(rows: Sequence[Row], condition: str, path: Path) -> None:
     for axis, (row, shares) in zip(axes.flat, found, strict=False):
         xs, ys = (sorted({position[i] for position in shares}) for i in (0, 1))
         share = np.array([[shares.get((x, y), np.nan) for y in reversed(ys)] for x in reversed(xs)])
-        picture = axis.imshow(share, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+        picture = axis.imshow(share, vmin=0, vmax=1, cmap="RdYlBu", aspect="auto")
         axis.set_title(f"{row.variant} on {row.data}: {np.nanmean(share):.0%}", fontsize=7)
         axis.set_xticks([0, len(ys) - 1], [f"{-100 * y:.0f}" for y in (ys[-1], ys[0])], fontsize=6)
         axis.set_yticks([0, len(xs) - 1], [f"{100 * x:.0f}" for x in (xs[-1], xs[0])], fontsize=6)
     figure.supxlabel("to the right of the base [cm]", fontsize=8)
     figure.supylabel("in front of the base [cm]", fontsize=8)
-    figure.colorbar(picture, ax=axes, shrink=0.6, label="share of successes")
-    figure.savefig(path, dpi=_DPI)
+    figure.colorbar(picture, ax=axes, aspect=40, fraction=0.03, label="share of successes")
+    figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
     pyplot.close(figure)
 
 

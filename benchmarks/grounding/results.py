@@ -41,7 +41,10 @@ def status(cell: Cell, folder: Path = RESULTS) -> Status:
     if not path.exists():
         return Status(cell=cell, result=None, changes=())
     result = json.loads(path.read_text())
-    return Status(cell=cell, result=result, changes=tuple(changes(result["settings"], cell.settings())))
+    differing = changes(result["settings"], cell.settings())
+    if cell.diagnose and result["diagnosis"] is None:
+        differing.append("the diagnosis is missing")
+    return Status(cell=cell, result=result, changes=tuple(differing))
 
 
 def write_result(cell: Cell, result: dict[str, Any], folder: Path = RESULTS) -> Path:

@@ -19,7 +19,7 @@ import mujoco
 import torch
 from benchmarks.grounding.cells import Cell, changes, plain
 from benchmarks.grounding.data import prepare, recorded_seeds
-from benchmarks.grounding.lerobot_peer import PYTHON, LeRobotPolicy, is_trained, train_lerobot
+from benchmarks.grounding.lerobot_peer import PYTHON, LeRobotPolicy, saved_steps, train_lerobot
 from benchmarks.grounding.measure import measure, query_ms
 from benchmarks.grounding.results import RESULTS, write_result
 
@@ -27,6 +27,7 @@ import foreact
 from foreact.console import console
 from foreact.data.files import write_json
 from foreact.data.source import open_source
+from foreact.diagnose.report import diagnose
 from foreact.errors import ConfigError
 from foreact.policy.checkpoint import CHECKPOINTS, checkpoints_in, load_policy
 from foreact.policy.policy import Policy
@@ -69,7 +70,7 @@ def run_cell(cell: Cell, machine: Machine, *, redo: bool = False) -> Path:
     _make_way(cell, folder, redo=redo)
     out = folder / "run"
     if cell.variant.by == "lerobot":
-        if not is_trained(cell.run, out):
+        if steps_done(cell, machine.work) < cell.run.train.steps:
             with _stopwatch(folder):
                 train_lerobot(cell.run, data=data, out=out, python=machine.lerobot_python, threads=machine.threads)
         with LeRobotPolicy(
@@ -77,21 +78,25 @@ def run_cell(cell: Cell, machine: Machine, *, redo: bool = False) -> Path:
         ) as peer:
             # it has what `rollout` and the measurements ask of a policy
             figures = _figures(cell, cast(Policy, peer), folder, machine)
-            figures["training"]["parameters_million"] = round(peer.parameters / 1e6, 2)
-            versions = {"lerobot": peer.version}
+            n_parameters, versions, diagnosis = peer.parameters, {"lerobot": peer.version}, None
     else:
         _train(cell, data, out, folder, machine)
         policy = load_policy(out, device=machine.device)
         figures = _figures(cell, policy, folder, machine)
-        parameters = sum(parameter.numel() for parameter in policy.model.parameters())
-        figures["training"]["parameters_million"] = round(parameters / 1e6, 2)
+        n_parameters = sum(parameter.numel() for parameter in policy.model.parameters())
         versions = {}
+        diagnosis = _diagnosis(data, out, folder, machine) if cell.diagnose else None
     source = open_source(data)
-    figures["training"] |= {"episodes": len(source.lengths), "frames": sum(source.lengths.values())}
+    figures["training"] |= {
+        "parameters_million": round(n_parameters / 1e6, 2),
+        "episodes": len(source.lengths),
+        "frames": sum(source.lengths.values()),
+    }
     result = {
         **_about(cell, machine),
         "versions": _versions() | versions,
         **figures,
+        "diagnosis": diagnosis,
         "settings": cell.settings(),
     }
     return write_result(cell, result, machine.results)
@@ -101,8 +106,7 @@ def steps_done(cell: Cell, work: Path) -> int:
     """Return how many steps of a cell's training are saved."""
     out = work / cell.name / "run"
     if cell.variant.by == "lerobot":
-        saved = [int(path.name) for path in (out / "checkpoints").glob("[0-9]*")]
-        return max(saved, default=0)
+        return saved_steps(out)
     found = checkpoints_in(out / CHECKPOINTS)
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
@@ -155,6 +159,19 @@ def _figures(cell: Cell, policy: Policy, folder: Path, machine: Machine) -> dict
     }
 
 
+def _diagnosis(data: Path, out: Path, folder: Path, machine: Machine) -> dict[str, Any]:
+    """Return the verdict, severity and single numbers of each question; it is asked once."""
+    path = folder / "diagnosis.json"
+    if not path.exists():
+        report = diagnose(out, data=data, cache_dir=machine.work / "cache", device=machine.device)
+        findings = {}
+        for finding in report.findings:
+            numbers = {name: value for name, value in finding.evidence.items() if isinstance(value, int | float | str)}
+            findings[finding.question] = {"verdict": finding.verdict, "severity": finding.severity, **numbers}
+        write_json(path, plain(findings))
+    return dict(json.loads(path.read_text()))
+
+
 @contextmanager
 def _stopwatch(folder: Path) -> Iterator[None]:
     """Add the time spent inside to the minutes of training, also where it is interrupted."""
@@ -180,6 +197,7 @@ def _about(cell: Cell, machine: Machine) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "threads": machine.threads,
             "envs": machine.envs,
+            "load_average": round(os.getloadavg()[1], 1),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
@@ -206,4 +224,4 @@ def _commit() -> str | None:
 
 def say(text: str) -> None:
     """Print a line to the person who waits."""
-    console.print(f"[bold]{text}[/]", highlight=False)
+    console.print(text, style="bold", highlight=False, markup=False)

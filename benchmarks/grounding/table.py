@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
 from foreact.errors import DataError
@@ -14,6 +16,7 @@ from foreact.sim.evaluation import CONFUSIONS
 from foreact.sim.outcome import OUTCOMES
 
 BEGIN = "<!-- grounding:begin, written by python benchmarks/grounding table -->"
+NO_TITLES: Mapping[tuple[str, str], str] = MappingProxyType({})
 END = "<!-- grounding:end -->"
 _TITLE = "# Grounding: does the policy go where it is told?"
 
@@ -83,16 +86,24 @@ class Row:
         return mean(value(of) for of in self.results)
 
 
-def rows_of(results: Sequence[Mapping[str, Any]], order: Sequence[tuple[str, str]] = ()) -> list[Row]:
-    """Return one row a (data, variant), in the study's order; what the study no longer names comes last."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {key: [] for key in order}
+def rows_of(results: Sequence[Mapping[str, Any]], titles: Mapping[tuple[str, str], str] = NO_TITLES) -> list[Row]:
+    """Return one row a (data, variant), pooled over its seeds; rows of the same data stand together.
+
+    Args:
+        results: In any order.
+        titles: Of the study's rows by (data, variant), in the study's order. What the study no longer names comes
+            last, with the title that it had.
+    """
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {key: [] for key in titles}
     for of in sorted(results, key=lambda of: (of["data"], of["variant"], of["seed"])):
         groups.setdefault((of["data"], of["variant"]), []).append(of)
-    return [
-        Row(data=data, variant=variant, title=found[0]["title"], results=found)
-        for (data, variant), found in groups.items()
+    rows = [
+        Row(data=key[0], variant=key[1], title=titles.get(key, found[0]["title"]), results=found)
+        for key, found in groups.items()
         if found
     ]
+    data = list(dict.fromkeys(row.data for row in rows))
+    return sorted(rows, key=lambda row: data.index(row.data))
 
 
 def conditions_of(rows: Sequence[Row]) -> list[str]:
@@ -101,12 +112,12 @@ def conditions_of(rows: Sequence[Row]) -> list[str]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return a table of success and a table of outcomes for each data set."""
+    """Return tables of success, of outcomes and of diagnoses for each data set."""
     parts = []
-    for data in dict.fromkeys(row.data for row in rows):
-        of_data = [row for row in rows if row.data == data]
-        parts += [f"### Trained on {data}", _success(of_data), _outcomes(of_data)]
-    return "\n\n".join(parts)
+    for data, found in groupby(rows, key=lambda row: row.data):
+        of_data = list(found)
+        parts += [f"### Trained on {data}", _success(of_data), _outcomes(of_data), _diagnoses(of_data)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _success(rows: Sequence[Row]) -> str:
@@ -148,6 +159,23 @@ def _outcomes(rows: Sequence[Row]) -> str:
                 ]
             )
     summary = "<summary>Outcomes, % of the episodes; median distance of the first closing from the target</summary>"
+    return f"<details>{summary}\n\n{_table(head, lines)}\n\n</details>"
+
+
+def _diagnoses(rows: Sequence[Row]) -> str:
+    """What `foreact diagnose` said of each run, beside its rollouts; empty where it was not asked."""
+    asked = [(row, of) for row in rows for of in row.results if of["diagnosis"] is not None]
+    if not asked:
+        return ""
+    conditions = conditions_of(rows)
+    lines = []
+    for row, of in asked:
+        said = [of["diagnosis"].get(question, {}).get("verdict", "") for question in ("swap", "collapse")]
+        found = [of["conditions"].get(name) for name in conditions]
+        rates = ["" if figures is None else f"{100 * figures['success_rate']:.1f}" for figures in found]
+        lines.append([row.title, str(of["seed"]), *said, *rates])
+    summary = "<summary>What foreact diagnose says of each run, beside its success in %</summary>"
+    head = ["policy", "seed", "swap test", "collapse", *conditions]
     return f"<details>{summary}\n\n{_table(head, lines)}\n\n</details>"
 
 

@@ -57,7 +57,8 @@ class PolicyConfig:
     cue_crop: float = 128 / 480
     """Side of the square crop around the cue, as a share of the picture's height."""
     cue_crop_cameras: tuple[str, ...] | None = None
-    """Cameras that are cropped around the cue; None takes all that are calibrated."""
+    """Cameras that are cropped around the cue; None takes all calibrated ones but those on the hand, which look at
+    what is before the jaws anyway."""
     cue_crop_full: tuple[str, ...] = ()
     """Cameras whose full picture stays beside its crop."""
     cue_map_sigma: float = 0.03
@@ -65,8 +66,6 @@ class PolicyConfig:
     strong_bands: int = 6
     """Octaves of the Fourier features of the coordinates."""
     strong_tokens: int = 4
-    goal: tuple[float, float] | None = None
-    """With `frame`: where what is held is to go, x and y [m]; None makes the base's origin the reference."""
     cameras: tuple[str, ...] | None = None
     """Cameras to use, in this order; None takes all that the data has; an empty tuple gives the blind control."""
     use_depth: bool = True
@@ -77,7 +76,8 @@ class PolicyConfig:
     """Height and width of a random crop in training and of the centre crop at inference; None crops nothing."""
 
     vision_backbone: Backbone = "resnet18"
-    """A torchvision ResNet, or `cnn`, a small network for training on a CPU."""
+    """A torchvision ResNet, timm's ViT-B/16 or DINOv2 ViT-S/14, whose patches are the cells, or `cnn`, a small network
+    for training on a CPU."""
     pretrained_backbone_weights: str | None = "imagenet"
     """`imagenet` (downloaded once; random with a warning where it cannot be), a file's path, or None for random."""
     backbone_norm: BackboneNorm = "frozen"

@@ -1,9 +1,10 @@
 """Named recipes: the robots of ACT.md 1, the paper's, and one for a CPU."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from foreact.config import PolicyConfig, RunConfig, TrainConfig
+from foreact.config import Conditioning, PolicyConfig, RunConfig, TrainConfig
 from foreact.errors import ConfigError, unknown_name
 from foreact.records import KeyGroup
 
@@ -156,8 +157,28 @@ _COMPACT = RunConfig(
 )
 """The whole ACT made small: a four-layer network for pictures of about 96x96, trained in minutes on two cores."""
 
+_GROUNDED: tuple[Conditioning, ...] = ("token", "crop", "frame")
+"""What the study of docs/grounding.md chose: where to act cannot be ignored, since all else is relative to it."""
+
+_SO101_GROUNDED = RunConfig(
+    policy=replace(_SO101.policy, conditioning=_GROUNDED), train=replace(_SO101.train, cue_noise=0.01)
+)
+"""SO-101 told where to act (docs/conditioning.md); needs a calibrated camera and the arm's kinematics."""
+
+_COMPACT_GROUNDED = RunConfig(
+    policy=replace(_COMPACT.policy, conditioning=_GROUNDED), train=replace(_COMPACT.train, cue_noise=0.01)
+)
+"""The same made small."""
+
 PRESETS: Mapping[str, RunConfig] = MappingProxyType(
-    {"so101": _SO101, "r1pro": _R1PRO, "aloha": _ALOHA, "compact": _COMPACT}
+    {
+        "so101": _SO101,
+        "r1pro": _R1PRO,
+        "aloha": _ALOHA,
+        "compact": _COMPACT,
+        "so101-grounded": _SO101_GROUNDED,
+        "compact-grounded": _COMPACT_GROUNDED,
+    }
 )
 
 

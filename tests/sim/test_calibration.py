@@ -10,8 +10,8 @@ import torch
 
 from foreact.data.sidecar import read_sidecar
 from foreact.data.source import open_source
-from foreact.kinematics import ForwardKinematics
-from foreact.projection import project
+from foreact.geometry.kinematics import ForwardKinematics
+from foreact.geometry.projection import project
 from foreact.sim.backend import mujoco
 from foreact.sim.calibration import arm_of_model, calibration_of_camera, calibration_of_task
 from foreact.sim.env import PickPlaceEnv

@@ -15,7 +15,7 @@ import numpy as np
 
 from foreact.data.calibration import Intrinsics
 from foreact.errors import DataError
-from foreact.kinematics import quaternion_matrix
+from foreact.geometry.kinematics import quaternion_matrix
 from foreact.records import Calibration
 
 _NARROWEST, _WIDEST = 10.0, 0.2

@@ -41,6 +41,8 @@ def encode_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     rate = whole_fps(fps)
     with write_atomically(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         options = {"crf": str(CRF), "preset": PRESET, "g": str(GOP), "bf": "0"}
+        # Looking ahead for macroblocks makes x264 write other bytes for the same pictures now and then.
+        options["x264-params"] = "mbtree=0"
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = PIXEL_FORMAT
         stream.time_base = stream.codec_context.time_base = Fraction(1, rate)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from foreact.diagnose.finding import Finding, Severity
 from foreact.diagnose.probe import Probe
-from foreact.diagnose.response import ENOUGH, LEAST_EXPLAINED
+from foreact.diagnose.response import Response, points
 
 COLLAPSED, NARROW = 0.75, 0.4
 """Index from which the policy counts as collapsed, and from which as pulled to the mean."""
@@ -21,56 +21,47 @@ class Collapse:
     index: float
     """0 = as varied as the data, 1 = one trajectory for all; more than 1 where they vary against the data."""
     spread: float
-    """Root mean square distance of the predicted chunks from their mean, a normalised action."""
+    """Root mean square deviation of the predicted points from their mean: hand [m], or normalised actions."""
     demonstrated_spread: float
     """The same of the demonstrations."""
-    explained: float
-    """Share of the demonstrations' variance that the coordinate explains."""
-    episodes: int
+    along: tuple[tuple[float, float], ...]
+    """An episode each: demonstrated and predicted deviation, root mean square of the steps, along the direction in
+    which the demonstrations vary most with the coordinate."""
+    knows_hand: bool = False
 
 
-def collapse_index(cue: np.ndarray, demonstrated: np.ndarray, predicted: np.ndarray) -> Collapse | None:
+def collapse_index(response: Response, demonstrated: np.ndarray, predicted: np.ndarray) -> Collapse:
     """Return 1 - <p, f> / <f, f>: the share of the demonstrations' variation that the predictions lack.
 
-    f is the part of the demonstrations' deviation from their mean chunk that the coordinate explains (least squares,
-    linear), p the predictions' deviation from theirs. Predictions equal to the demonstrations give exactly 0, since
+    f is the part of the demonstrations' deviation from their mean that the coordinate alone explains (response.py),
+    p the predictions' deviation from theirs. Predictions equal to the demonstrations give exactly 0, since
     the residual of a least-squares fit is orthogonal to it; one chunk for all gives exactly 1; variation that has
     nothing to do with the coordinate, such as the arm's starting pose, counts for nothing.
 
     Args:
-        cue: Coordinates (N, 2).
-        demonstrated: Chunks (N, T, A), normalised, over steps that none of them pads.
-        predicted: Chunks (N, T, A) for the same observations.
-
-    Returns:
-        None where there are too few episodes, or they hardly depend on the coordinate.
+        response: Fitted to these demonstrations.
+        demonstrated: Points of the chunks (N, T, D).
+        predicted: The same (N, T, D) of the predictions for the same observations.
     """
-    n = len(cue)
-    if n < ENOUGH:
-        return None
-    demonstrations = (demonstrated - demonstrated.mean(axis=0)).reshape(n, -1)
-    predictions = (predicted - predicted.mean(axis=0)).reshape(n, -1)
-    centred = cue - cue.mean(axis=0)
-    slope, *_ = np.linalg.lstsq(centred, demonstrations, rcond=1e-3)
-    fitted = centred @ slope
-    total, of_cue = (demonstrations**2).sum(), (fitted**2).sum()
-    if total == 0 or of_cue / total < LEAST_EXPLAINED:
-        return None
+    n, steps = len(demonstrated), slice(response.n_steps)
+    demonstrations = (demonstrated - demonstrated.mean(axis=0))[:, steps].reshape(n, -1)
+    predictions = (predicted - predicted.mean(axis=0))[:, steps].reshape(n, -1)
+    fitted = response.chunks(response.cue_alone)[:, steps].reshape(n, -1)
+    direction = np.linalg.svd(fitted, full_matrices=False)[2][0]
+    along = np.stack([demonstrations @ direction, predictions @ direction], axis=1) / np.sqrt(response.n_steps)
     return Collapse(
-        index=float(1 - (predictions * fitted).sum() / of_cue),
+        index=float(1 - (predictions * fitted).sum() / (fitted**2).sum()),
         spread=float(np.sqrt((predictions**2).mean())),
         demonstrated_spread=float(np.sqrt((demonstrations**2).mean())),
-        explained=float(of_cue / total),
-        episodes=n,
+        along=tuple((float(x), float(y)) for x, y in along),
     )
 
 
-def collapse(probe: Probe) -> Collapse | None:
+def collapse(probe: Probe, response: Response) -> Collapse:
     """Measure a probe's episodes at their first frames."""
     first = probe.samples(0.0)
-    n_steps = max(1, int((~probe.is_pad(first).any(axis=0)).sum()))
-    demonstrated, predicted = probe.demonstrated(first).action, probe.predict(first).action
-    return collapse_index(probe.cues(first), demonstrated[:, :n_steps], predicted[:, :n_steps])
+    measured = collapse_index(response, points(probe.demonstrated(first)), points(probe.predict(first)))
+    return replace(measured, knows_hand=probe.knows_hand)
 
 
 def judge_collapse(measured: Collapse, remedy: str) -> Finding:
@@ -89,9 +80,10 @@ def judge_collapse(measured: Collapse, remedy: str) -> Finding:
         remedy="" if severity == "fine" else remedy,
         evidence={
             "index": measured.index,
+            "unit": "m of the hand" if measured.knows_hand else "normalised action",
             "predicted_spread": measured.spread,
             "demonstrated_spread": measured.demonstrated_spread,
-            "demonstrated_variance_explained_by_coordinate": measured.explained,
-            "episodes": measured.episodes,
+            "episodes": len(measured.along),
+            "demonstrated_and_predicted_along_the_main_direction": [list(pair) for pair in measured.along],
         },
     )

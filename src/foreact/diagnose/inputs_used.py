@@ -151,8 +151,8 @@ def judge_inputs_used(measured: InputsUsed) -> Finding:
     remedies = []
     if "pictures" in ignored:
         remedies.append(
-            "pictures are not needed where the coordinate is exact; to make the policy look, train with an inexact one: "
-            "--train.cue-noise 0.02, or demonstrations from foreact record --level L2"
+            "pictures are not needed where the coordinate is exact; to make the policy look, train with an inexact "
+            "one: --train.cue-noise 0.02, or demonstrations from foreact record --level L2"
         )
     if "state" in ignored:
         remedies.append("a policy that ignores its state cannot close the loop: check the order and units of the state")

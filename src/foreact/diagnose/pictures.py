@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from foreact.diagnose.finding import Finding
+from foreact.diagnose.gradient import COORDINATES
 
 _YES, _NO, _PLAIN, _PALE = "#2a9d4a", "#c0392b", "#2b6cb0", "#b9c4d0"
+_OTHERS = ("#4a5568", "#e0a030", "#2b6cb0", "#63b3ed", "#9f7aea", "#2a9d4a", "#b9c4d0", "#1a365d")
+"""Of what is not the coordinate, which is red."""
 
 
 def draw(finding: Finding, path: Path) -> bool:
@@ -62,7 +65,23 @@ def _map(axes: Any, evidence: Any) -> None:
     axes.set_ylabel("in front of the base [cm]")
     axes.set_aspect("equal")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="best")
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def _collapse(figure: Any, evidence: Any) -> None:
+    pairs = evidence["demonstrated_and_predicted_along_the_main_direction"]
+    in_cm = evidence["unit"] == "m of the hand"
+    scaled = [[(100 if in_cm else 1) * value for value in pair] for pair in pairs]
+    axes = figure.subplots()
+    ends = [min(x for x, _ in scaled), max(x for x, _ in scaled)]
+    axes.plot(ends, ends, color=_YES, linewidth=0.8, label="index 0: as the demonstrations")
+    axes.plot(ends, [0, 0], color=_NO, linewidth=0.8, label="index 1: one trajectory for all")
+    axes.plot(*zip(*scaled, strict=True), ".", color=_PLAIN)
+    unit = "cm of the hand" if in_cm else "normalised actions"
+    axes.set_xlabel(f"demonstrated, from the mean chunk [{unit}]")
+    axes.set_ylabel(f"predicted [{unit}]")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
 
 
 def _sensitivity(figure: Any, evidence: Any) -> None:
@@ -97,10 +116,10 @@ def _attention(figure: Any, evidence: Any) -> None:
     total = sum(evidence["tokens"].values())
     columns = {"even": {name: n / total for name, n in evidence["tokens"].items()}, **layers}
     bottom = [0.0] * len(columns)
-    for name in evidence["tokens"]:
+    for i, name in enumerate(evidence["tokens"]):
         heights = [100 * share[name] for share in columns.values()]
-        colour = {"color": _NO} if name == "coordinate" else {}
-        axes.bar(list(columns), heights, bottom=bottom, label=name, **colour)
+        colour = _NO if name == "coordinate" else _OTHERS[i % len(_OTHERS)]
+        axes.bar(list(columns), heights, bottom=bottom, label=name, color=colour, edgecolor="white", linewidth=0.5)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_ylabel("attention [%]")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -108,8 +127,9 @@ def _attention(figure: Any, evidence: Any) -> None:
 
 def _gradient(figure: Any, evidence: Any) -> None:
     axes = figure.subplots()
-    for name, of in evidence.items():
-        axes.plot(of["step"], [100 * value for value in of["share"]], label=name)
+    for i, (name, of) in enumerate(evidence.items()):
+        colour = _NO if name == COORDINATES else _OTHERS[i % len(_OTHERS)]
+        axes.plot(of["step"], [100 * value for value in of["share"]], label=name, color=colour)
     axes.set_xlabel("training step")
     axes.set_ylabel("share of the inputs' gradient [%]")
     axes.set_ylim(bottom=0)
@@ -119,6 +139,7 @@ def _gradient(figure: Any, evidence: Any) -> None:
 
 _DRAWINGS: dict[str, Callable[[Any, Any], None]] = {
     "swap": _swap,
+    "collapse": _collapse,
     "sensitivity": _sensitivity,
     "inputs": _inputs,
     "attention": _attention,

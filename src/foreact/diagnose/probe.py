@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from foreact.data.dataset import ChunkDataset
-from foreact.object_frame import HandPose
+from foreact.geometry.object_frame import HandPose
 from foreact.policy.inputs import CUE_DIM, Inputs, with_cue
 from foreact.records import Batch, Features
 
@@ -93,6 +93,13 @@ class Probe:
         state = self.dataset.vectors(samples.tolist()).environment_state
         assert state is not None
         return state[:, :CUE_DIM].numpy().astype(np.float64)
+
+    def other_vectors(self, samples: np.ndarray) -> np.ndarray:
+        """Return what else the samples say in numbers (N, K): raw states, and coordinates beyond the cue's two."""
+        batch = self.dataset.vectors(samples.tolist())
+        parts = [batch.state, None if batch.environment_state is None else batch.environment_state[:, CUE_DIM:]]
+        known = [part.numpy().astype(np.float64) for part in parts if part is not None]
+        return np.concatenate([np.zeros((len(samples), 0)), *known], axis=1)
 
     def is_pad(self, samples: np.ndarray) -> np.ndarray:
         """Return bool (N, T), True where the samples' chunks reach beyond their episode."""

@@ -23,7 +23,7 @@ from foreact.diagnose.probe import Probe, first_episodes
 from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import demonstrated_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
-from foreact.diagnose.swap import judge_swap, swap_test
+from foreact.diagnose.swap import USED, judge_swap, swap_test
 from foreact.errors import ConfigError, DataError
 from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, load_policy, read_meta
 from foreact.records import Features
@@ -136,15 +136,17 @@ def _about_the_coordinate(probe: Probe, source: EpisodeSource, meta: CheckpointM
     findings = []
     response = demonstrated_response(probe)
     trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known_places(source))
+    obeys = False
     if response is not None and len(trials.episode):
-        findings.append(judge_swap(swap_test(probe, response, trials), remedy))
+        swapped = swap_test(probe, response, trials)
+        obeys = swapped.rate >= USED
+        findings.append(judge_swap(swapped, remedy))
     else:
         reason = "no other place is known" if response is not None else _NO_RESPONSE
         findings.append(_unknown("swap", f"uses the coordinate: cannot tell: {reason}"))
-    findings.append(judge_sensitivity(sensitivity(probe, response, episodes=FEWER), remedy))
-    collapsed = collapse(probe)
-    if collapsed is not None:
-        findings.append(judge_collapse(collapsed, remedy))
+    findings.append(judge_sensitivity(sensitivity(probe, response, episodes=FEWER), remedy, obeys=obeys))
+    if response is not None:
+        findings.append(judge_collapse(collapse(probe, response), remedy))
     else:
         findings.append(_unknown("collapse", f"collapse index: cannot tell: {_NO_RESPONSE}"))
     return findings
@@ -198,8 +200,8 @@ def _check_fits(source: EpisodeSource, features: Features, meta: CheckpointMeta)
     for camera in features.cameras:
         if sizes.get(camera.name) != (camera.height, camera.width):
             raise DataError(
-                f"'{source.root}': camera '{camera.name}' is {sizes.get(camera.name, 'missing')}, the policy was trained "
-                f"with {(camera.height, camera.width)} pixels; give data of the same robot with --data"
+                f"'{source.root}': camera '{camera.name}' is {sizes.get(camera.name, 'missing')}, the policy was "
+                f"trained with {(camera.height, camera.width)} pixels; give data of the same robot with --data"
             )
 
 

@@ -10,27 +10,38 @@ from foreact.diagnose.probe import Chunks, Probe
 
 ENOUGH = 5
 """Episodes from which a response can be fitted: three coefficients and something left over."""
+_NOTHING = 1e-18
+"""Sum of squares that is only rounding."""
 LEAST_EXPLAINED = 0.3
 """Share of the demonstrations' variance that the coordinate must explain for a policy to be judged by it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Response:
-    """The demonstrations' chunks at the first frames as a linear function of the coordinate, by least squares."""
+    """The demonstrations' chunks at the first frames as a linear function of the coordinate, by least squares.
+
+    The starting state is another regressor, so that where the arm happened to start is not taken for an answer.
+    """
 
     slope: np.ndarray
     """(T, D, 2): what a point of the chunk does for each metre of x and of y; `points` says what D is."""
+    cue_alone: np.ndarray
+    """(N, 2): the part of the episodes' coordinates that their starting states do not tell, mean 0 [m]."""
     n_steps: int
     """Steps that no chunk pads; the later ones say nothing."""
     step: int
     """Where the demonstrations differ most by the coordinate: the end of a short chunk, the grasp in a long one. At
     the very end of a long chunk they all have come to the same goal."""
     explained: float
-    """R^2 of the fit at that step."""
+    """R^2 of the fit at that step, of what the starting states leave unexplained."""
 
     def moves(self, displacement: np.ndarray) -> np.ndarray:
         """Return how far (N, D) a demonstration's point at `step` moves where its cue is moved (N, 2) [m]."""
-        return displacement @ self.slope[self.step].T
+        return self.chunks(displacement)[:, self.step]
+
+    def chunks(self, displacement: np.ndarray) -> np.ndarray:
+        """Return the same of all points (N, T, D)."""
+        return np.einsum("tdc,nc->ntd", self.slope, displacement)
 
     @property
     def gain(self) -> float:
@@ -46,35 +57,52 @@ def points(chunks: Chunks) -> np.ndarray:
     return chunks.action if chunks.hand is None else chunks.hand[..., :2]
 
 
-def fit_response(cue: np.ndarray, demonstrated: np.ndarray, is_pad: np.ndarray) -> Response | None:
+def fit_response(
+    cue: np.ndarray, demonstrated: np.ndarray, is_pad: np.ndarray, others: np.ndarray | None = None
+) -> Response | None:
     """Fit.
 
     Args:
         cue: Coordinates (N, 2) [m] of N episodes.
         demonstrated: Points of their first chunks (N, T, D).
         is_pad: (N, T), True where a chunk reaches beyond its episode.
+        others: What else the chunks depend on (N, K): where the arms start, the goal. Left out where there are too few
+            episodes.
 
     Returns:
         None where there are too few episodes, or they do not depend on the coordinate enough to judge a policy by.
     """
-    if len(cue) < ENOUGH:
+    n = len(cue)
+    if n < ENOUGH:
         return None
     n_steps = max(1, int((~is_pad.any(axis=0)).sum()))
-    centred = cue - cue.mean(axis=0)
-    deviation = demonstrated - demonstrated.mean(axis=0)
-    slope, *_ = np.linalg.lstsq(centred, deviation.reshape(len(cue), -1), rcond=1e-3)
-    fitted = (centred @ slope).reshape(deviation.shape)
+    known = np.ones((n, 1))
+    if others is not None and 2 * (others.shape[1] + 3) <= n:
+        known = np.concatenate([known, others], axis=1)
+    # Frisch and Waugh 1933: what the rest does not tell of the cue against what it does not tell of the chunks.
+    cue_alone = _without(known, cue)
+    rest = _without(known, demonstrated.reshape(n, -1))
+    slope = np.linalg.lstsq(cue_alone, rest, rcond=1e-3)[0].reshape(2, *demonstrated.shape[1:])
+    fitted = np.einsum("nc,ctd->ntd", cue_alone, slope)
     spread = (fitted**2).sum(axis=(0, 2))[:n_steps]
     step = int(spread.argmax())
-    total = (deviation[:, step] ** 2).sum()
-    explained = float(spread[step] / total) if total > 0 else 0.0
+    total = (rest.reshape(demonstrated.shape)[:, step] ** 2).sum()
+    explained = float(spread[step] / total) if total > _NOTHING else 0.0
     if explained < LEAST_EXPLAINED:
         return None
-    by_step = slope.reshape(2, *deviation.shape[1:]).transpose(1, 2, 0)
-    return Response(slope=by_step, n_steps=n_steps, step=step, explained=explained)
+    return Response(
+        slope=slope.transpose(1, 2, 0), cue_alone=cue_alone, n_steps=n_steps, step=step, explained=explained
+    )
+
+
+def _without(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the residual of a linear fit of values (N, D) to what is known (N, K)."""
+    return values - known @ np.linalg.lstsq(known, values, rcond=None)[0]
 
 
 def demonstrated_response(probe: Probe) -> Response | None:
     """Return the response of a probe's episodes in the hand's path, or in actions where the arm is not known."""
     first = probe.samples(0.0)
-    return fit_response(probe.cues(first), points(probe.demonstrated(first)), probe.is_pad(first))
+    return fit_response(
+        probe.cues(first), points(probe.demonstrated(first)), probe.is_pad(first), probe.other_vectors(first)
+    )

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from foreact.diagnose.finding import Finding
 from foreact.diagnose.probe import Chunks, Probe
@@ -20,8 +19,9 @@ SHARES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 """Of the way through the episode."""
 DELTA = 0.01
 """Metres."""
-HARDLY = 0.1
-"""Share of the demonstrations' response below which the policy hardly answers to small changes."""
+HARDLY, SEES = 0.1, 0.5
+"""Shares of the demonstrations' response below which a policy hardly answers to the coordinate, and below which one that
+obeys must find the last centimetres by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +103,15 @@ def _summary(probe: Probe, samples: np.ndarray, share: float, slopes: list[Chunk
     )
 
 
-def judge_sensitivity(measured: Sensitivity, remedy: str) -> Finding:
-    """Put sensitivities into words."""
+def judge_sensitivity(measured: Sensitivity, remedy: str, *, obeys: bool) -> Finding:
+    """Put sensitivities into words.
+
+    Args:
+        measured: By `sensitivity`.
+        remedy: What helps where the coordinate is ignored.
+        obeys: Whether the swap test was passed. A policy that was told inexact coordinates goes to the block that it
+            sees near them: it obeys, and yet a centimetre moves it little.
+    """
     start, knows_hand = measured.at[0], measured.at[0].hand is not None
     strongest = max(measured.at, key=lambda at: at.hand if at.hand is not None else at.chunk)
     if knows_hand:
@@ -112,23 +119,23 @@ def judge_sensitivity(measured: Sensitivity, remedy: str) -> Finding:
         verdict += f", at most {strongest.hand:.2f} ({100 * strongest.share:.0f} % of the way)"
     else:
         verdict = (
-            f"at the start the chunk changes by {start.chunk:.3f} normalised action units per cm of coordinate, at most "
-            f"{strongest.chunk:.3f} ({100 * strongest.share:.0f} % of the way); the arm's kinematics are not known, "
-            "so not in centimetres of the hand"
+            f"at the start the chunk changes by {start.chunk:.3f} normalised action units per cm of coordinate, "
+            f"at most {strongest.chunk:.3f} ({100 * strongest.share:.0f} % of the way); "
+            "the arm's kinematics are not known, so not in centimetres of the hand"
         )
     hardly = False
     if measured.gain is not None and measured.demonstrated_gain:
         ratio = measured.gain / measured.demonstrated_gain
-        hardly = ratio < HARDLY
-        verdict += f"; {100 * ratio:.0f} % of what demonstrations do where they differ most"
+        hardly = ratio < HARDLY and not obeys
+        verdict += f"; where demonstrations differ most, {100 * ratio:.0f} % of what they do"
+        if ratio < SEES and obeys:
+            verdict += ": it looks for the block near the place that it is told"
     return Finding(
         question="sensitivity",
         title="How far does the chunk move with the coordinate?",
         verdict=verdict,
         severity="warning" if hardly else "fine",
-        remedy=f"right only for a policy that finds the block by sight (then the swap test is passed); else: {remedy}"
-        if hardly
-        else "",
+        remedy=remedy if hardly else "",
         evidence={
             "episodes": measured.episodes,
             "gain_at_the_start": measured.gain,

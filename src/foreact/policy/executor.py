@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from foreact.config import PolicyConfig
-from foreact.kinematics import InverseKinematics
+from foreact.geometry.kinematics import InverseKinematics
+from foreact.geometry.object_frame import POSE, action_layout, known_arm
 from foreact.normalizer import binary_dimensions
-from foreact.object_frame import POSE, action_layout, known_arm
 from foreact.records import Features
 
 

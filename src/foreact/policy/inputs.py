@@ -18,9 +18,9 @@ from foreact.config import PolicyConfig
 from foreact.data.images import center_crop, random_crop
 from foreact.data.statistics import statistics_of
 from foreact.errors import ConfigError, unknown_name
+from foreact.geometry.object_frame import HandPose, ObjectFrame
+from foreact.geometry.projection import Pose, plane_points, project
 from foreact.normalizer import Normalizer
-from foreact.object_frame import HandPose, ObjectFrame
-from foreact.projection import Pose, plane_points, project
 from foreact.records import Batch, Camera, Features, Statistics
 
 _log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Inputs(nn.Module):
         self._ways = _ways(config, features)
         self.network_features = network_features(config, features)
         self.normalizer = Normalizer(config, self.network_features, statistics)
-        self.frame = ObjectFrame(features, config.goal) if "frame" in self._ways else None
+        self.frame = ObjectFrame(features) if "frame" in self._ways else None
         self._hand = _hand_pose(features)
         self._cropped = _cropped(config, features)
 
@@ -215,15 +215,14 @@ class Inputs(nn.Module):
         return points
 
 
-def network_statistics(config: PolicyConfig, features: Features, vectors: Iterable[Batch]) -> Statistics:
-    """Return statistics of what the network sees, in float64.
+def network_statistics(features: Features, vectors: Iterable[Batch]) -> Statistics:
+    """Return statistics of what the network sees with the conditioning `frame`, in float64.
 
     Args:
-        config: The policy's.
         features: As selected from the data.
         vectors: Raw batches of all training samples without pictures.
     """
-    frame = ObjectFrame(features, config.goal)
+    frame = ObjectFrame(features)
     parts: dict[str, list[Tensor]] = {}
     for batch in vectors:
         encoded = frame.encode(batch)
@@ -277,10 +276,13 @@ def _usable(camera: Camera, hand: HandPose | None) -> bool:
     return camera.calibration is not None and (camera.calibration.mounted_on == "base" or hand is not None)
 
 
+def _on_hand(features: Features) -> set[str]:
+    return {c.name for c in features.cameras if c.calibration is not None and c.calibration.mounted_on == "hand"}
+
+
 def _hand_pose(features: Features) -> HandPose | None:
     """Where the hand is, if a camera is mounted on it and the arm is known."""
-    on_hand = any(camera.calibration and camera.calibration.mounted_on == "hand" for camera in features.cameras)
-    if not on_hand or features.arm is None or not set(features.arm.joints) <= set(features.state_names):
+    if not _on_hand(features) or features.arm is None or not set(features.arm.joints) <= set(features.state_names):
         return None
     return HandPose(features.arm, features.state_names)
 
@@ -292,7 +294,7 @@ def _cropped(config: PolicyConfig, features: Features) -> tuple[str, ...]:
     hand = _hand_pose(features)
     usable = [camera.name for camera in features.cameras if _usable(camera, hand)]
     if config.cue_crop_cameras is None:
-        return tuple(usable)
+        return tuple(name for name in usable if name not in _on_hand(features))
     names = [camera.name for camera in features.cameras]
     for name in config.cue_crop_cameras:
         if name not in names:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from foreact.config import PolicyConfig
-from foreact.kinematics import InverseKinematics
+from foreact.geometry.kinematics import InverseKinematics
+from foreact.geometry.object_frame import action_layout, known_arm
 from foreact.model.act import ACT
-from foreact.object_frame import action_layout, known_arm
 from foreact.policy.executor import ChunkQueue, Executor, HandPoses, make_executor
 from foreact.policy.inputs import Inputs
 from foreact.policy.observation import read_observations

@@ -121,7 +121,7 @@ def train(
     training_set = dataset(training)
     recorded = compute_statistics(training_set.episodes)
     in_frame = "frame" in run.policy.conditioning
-    statistics = network_statistics(run.policy, features, _vector_batches(training_set)) if in_frame else recorded
+    statistics = network_statistics(features, _vector_batches(training_set)) if in_frame else recorded
     provenance = {
         "train": to_dict(run.train),
         "data": {

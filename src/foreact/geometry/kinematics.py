@@ -21,6 +21,7 @@ TOLERANCE = 0.02
 _TURN_WEIGHT = 0.02
 """Metres of position that a radian of orientation is worth: an arm of five joints cannot have both."""
 _DAMPING = 1e-3
+"""Least damping [m/rad]."""
 _ITERATIONS = 50
 
 
@@ -40,7 +41,10 @@ class ForwardKinematics(nn.Module):
 
 
 class InverseKinematics:
-    """Joint angles for a hand pose: damped least squares within the joints' limits, from a start."""
+    """Joint angles for a hand pose: damped least squares within the joints' limits, from a start.
+
+    The damping grows where a step does not help (Levenberg 1944, Marquardt 1963).
+    """
 
     def __init__(self, arm: Arm) -> None:
         """Take the chain."""
@@ -65,13 +69,18 @@ class InverseKinematics:
             UnreachableError: If the hand stays more than `TOLERANCE` away from the position.
         """
         angles = np.clip(start, self.lower, self.upper)
+        error, jacobian = self._error(position, turn, angles)
+        damping = _DAMPING
         for _ in range(_ITERATIONS):
-            reached, orientation, origins, axes = _chain(self._constants, np.sin(angles), np.cos(angles))
-            error = np.concatenate([position - reached, _TURN_WEIGHT * rotation_vector(turn @ orientation.T)])
-            jacobian = np.concatenate([np.cross(axes, reached - origins), _TURN_WEIGHT * axes], axis=1).T  # (6, J)
-            step = _bounded_step(jacobian, error, self.lower - angles, self.upper - angles)
+            step = _bounded_step(jacobian, error, self.lower - angles, self.upper - angles, damping)
             step *= min(1.0, 0.5 / (np.abs(step).max() + 1e-12))
-            angles = np.clip(angles + step, self.lower, self.upper)
+            tried = np.clip(angles + step, self.lower, self.upper)
+            tried_error, tried_jacobian = self._error(position, turn, tried)
+            if tried_error @ tried_error < error @ error:
+                angles, error, jacobian = tried, tried_error, tried_jacobian
+                damping = max(damping / 4, _DAMPING)
+            else:  # too far, as happens where the arm is stretched out: a more careful step from the same place
+                damping *= 4
             if np.abs(step).max() < 1e-5:
                 break
         missed = float(np.linalg.norm(position - self.forward(angles)[0]))
@@ -84,6 +93,12 @@ class InverseKinematics:
                 "the cue or the goal may be out of reach"
             )
         return angles
+
+    def _error(self, position: np.ndarray, turn: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is missing from the pose asked for (6,) and its Jacobian (6, J), both as metres."""
+        reached, orientation, origins, axes = _chain(self._constants, np.sin(angles), np.cos(angles))
+        error = np.concatenate([position - reached, _TURN_WEIGHT * rotation_vector(turn @ orientation.T)])
+        return error, np.concatenate([np.cross(axes, reached - origins), _TURN_WEIGHT * axes], axis=1).T
 
 
 def rotation_vector(turn: ArrayT) -> ArrayT:
@@ -158,13 +173,15 @@ def _like(array: ArrayT) -> dict[str, Any]:
     return {"device": array.device, "dtype": array.dtype} if isinstance(array, Tensor) else {}
 
 
-def _bounded_step(jacobian: np.ndarray, error: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+def _bounded_step(
+    jacobian: np.ndarray, error: np.ndarray, lower: np.ndarray, upper: np.ndarray, damping: float
+) -> np.ndarray:
     """Solve the damped least squares for a step; joints that would pass a limit go to it and the others make up."""
     step, free = np.zeros(len(lower)), np.ones(len(lower), dtype=bool)
     while free.any():
         part = jacobian[:, free]
         rest = error - jacobian[:, ~free] @ step[~free]
-        step[free] = np.linalg.solve(part.T @ part + _DAMPING**2 * np.eye(free.sum()), part.T @ rest)
+        step[free] = np.linalg.solve(part.T @ part + damping**2 * np.eye(free.sum()), part.T @ rest)
         beyond = free & ((step < lower) | (step > upper))
         if not beyond.any():
             break

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foreact.kinematics import quaternion_matrix
+from foreact.geometry.kinematics import quaternion_matrix
 from foreact.records import Calibration
 
 Pose = tuple[Tensor, Tensor]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foreact.errors import ConfigError, UnreachableError
-from foreact.object_frame import ObjectFrame
+from foreact.geometry.object_frame import ObjectFrame
 from foreact.policy.executor import ChunkQueue, HandPoses, TemporalEnsemble
 from foreact.records import Arm, Batch, Features
 
@@ -24,9 +24,11 @@ ARM = Arm(
     gripper="gripper.pos",
     gripper_closed=0.3,
 )
-"""Two links of 20 and 15 cm that turn about the vertical, 10 cm above the table: its hand's place is school geometry."""
+"""Two links of 20 and 15 cm that turn about the vertical, 10 cm above the table: school geometry."""
 NAMES = ("base.pos", "elbow.pos", "gripper.pos")
 FEATURES = Features(action_names=NAMES, state_names=NAMES, environment_names=("x", "y"), arm=ARM)
+
+WITH_GOAL = replace(FEATURES, environment_names=("x", "y", "goal_x", "goal_y"))
 
 
 def hand_by_hand(base: float, elbow: float) -> list[float]:
@@ -51,8 +53,8 @@ def named(values: torch.Tensor, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def test_an_open_hand_is_told_where_the_cue_is_and_nothing_of_the_goal() -> None:
-    frame, seen = ObjectFrame(FEATURES, (0.0, 0.3)), ObjectFrame.features(FEATURES)
-    encoded = frame.encode(batch([0.4, 0.5, 0.6], [0.2, 0.1], [[0.5, 0.4, 0.1]]))
+    frame, seen = ObjectFrame(WITH_GOAL), ObjectFrame.features(WITH_GOAL)
+    encoded = frame.encode(batch([0.4, 0.5, 0.6], [0.2, 0.1, 0.0, 0.3], [[0.5, 0.4, 0.1]]))
     x, y, z = hand_by_hand(0.4, 0.5)
     assert encoded.environment_state is not None
     assert encoded.state is not None
@@ -64,8 +66,8 @@ def test_an_open_hand_is_told_where_the_cue_is_and_nothing_of_the_goal() -> None
 
 
 def test_a_closed_hand_is_told_where_the_goal_is_and_nothing_of_the_cue() -> None:
-    frame, seen = ObjectFrame(FEATURES, (0.0, 0.3)), ObjectFrame.features(FEATURES)
-    encoded = frame.encode(batch([0.4, 0.5, 0.2], [0.2, 0.1], [[0.5, 0.4, 0.1]]))
+    frame, seen = ObjectFrame(WITH_GOAL), ObjectFrame.features(WITH_GOAL)
+    encoded = frame.encode(batch([0.4, 0.5, 0.2], [0.2, 0.1, 0.0, 0.3], [[0.5, 0.4, 0.1]]))
     x, y, _ = hand_by_hand(0.4, 0.5)
     assert encoded.environment_state is not None
     assert encoded.state is not None
@@ -74,8 +76,16 @@ def test_a_closed_hand_is_told_where_the_goal_is_and_nothing_of_the_cue() -> Non
     assert (state["goal_x"], state["goal_y"]) == pytest.approx((-x, 0.3 - y), abs=1e-6)
 
 
+def test_without_a_told_goal_a_closed_hand_knows_where_it_is_from_the_base() -> None:
+    encoded = ObjectFrame(FEATURES).encode(batch([0.4, 0.5, 0.2], [0.2, 0.1], [[0.5, 0.4, 0.1]]))
+    assert encoded.state is not None
+    x, y, _ = hand_by_hand(0.4, 0.5)
+    state = named(encoded.state[0], ObjectFrame.features(FEATURES).state_names)
+    assert (state["goal_x"], state["goal_y"]) == pytest.approx((-x, -y), abs=1e-6)
+
+
 def test_actions_become_displacements_of_the_hand_from_where_it_is() -> None:
-    encoded = ObjectFrame(FEATURES, None).encode(batch([0.4, 0.5, 0.6], [0.2, 0.1], [[0.4, 0.5, 0.6], [0.7, 0.4, 0.1]]))
+    encoded = ObjectFrame(FEATURES).encode(batch([0.4, 0.5, 0.6], [0.2, 0.1], [[0.4, 0.5, 0.6], [0.7, 0.4, 0.1]]))
     assert encoded.action is not None
     here, there = np.array(hand_by_hand(0.4, 0.5)), np.array(hand_by_hand(0.7, 0.4))
     np.testing.assert_allclose(encoded.action[0, 0], [0, 0, 0, 0, 0, 0, 0.6], atol=1e-6)
@@ -84,7 +94,7 @@ def test_actions_become_displacements_of_the_hand_from_where_it_is() -> None:
 
 def test_turning_arm_and_cue_about_the_base_turns_inputs_and_outputs_alike() -> None:
     """So what is learned at one place holds at another."""
-    frame = ObjectFrame(FEATURES, None)
+    frame = ObjectFrame(FEATURES)
     cue = np.array([0.2, 0.1])
     turn = np.array([[math.cos(0.8), -math.sin(0.8)], [math.sin(0.8), math.cos(0.8)]])
     here = frame.encode(batch([0.1, 0.5, 0.6], cue.tolist(), [[0.3, 0.4, 0.6]]))
@@ -99,7 +109,7 @@ def test_turning_arm_and_cue_about_the_base_turns_inputs_and_outputs_alike() -> 
 def test_predicted_displacements_come_out_as_the_actions_they_were_made_of(unit: str) -> None:
     scale = 1.0 if unit == "rad" else 180 / math.pi
     features = replace(FEATURES, arm=replace(ARM, unit=unit))  # type: ignore[arg-type]
-    frame = ObjectFrame(features, None)
+    frame = ObjectFrame(features)
     generator = torch.Generator().manual_seed(0)
     state = torch.rand((4, 3), generator=generator) + torch.tensor([-0.5, 0.3, 0.0])
     action = state[:, None] + 0.1 * torch.randn((4, 5, 3), generator=generator)
@@ -116,7 +126,7 @@ def test_predicted_displacements_come_out_as_the_actions_they_were_made_of(unit:
 
 
 def test_poses_are_averaged_before_the_inverse_kinematics() -> None:
-    frame, executor = ObjectFrame(FEATURES, None), HandPoses(TemporalEnsemble(1, 0.0), FEATURES)
+    frame, executor = ObjectFrame(FEATURES), HandPoses(TemporalEnsemble(1, 0.0), FEATURES)
     state = torch.tensor([[0.4, 0.5, 0.6]])
     target = torch.tensor([[[0.45, 0.55, 0.6]]])
     encoded = frame.encode(Batch(state=state, action=target))
@@ -128,7 +138,7 @@ def test_poses_are_averaged_before_the_inverse_kinematics() -> None:
 
 
 def test_a_pose_beyond_reach_is_an_error_that_says_how_far() -> None:
-    frame = ObjectFrame(FEATURES, None)
+    frame = ObjectFrame(FEATURES)
     state = torch.tensor([[0.0, 0.0, 0.6]])  # stretched out along x: the hand is at 0.35 m
     chunk = frame.decode(torch.tensor([[[0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6], [0.0, 0, 0, 0, 0, 0, 0.6]]]), state)
     executor = HandPoses(ChunkQueue(2), FEATURES)
@@ -139,7 +149,9 @@ def test_a_pose_beyond_reach_is_an_error_that_says_how_far() -> None:
 
 
 def test_an_arm_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs the arm's kinematics .* --calibration FILE"):
-        ObjectFrame(replace(FEATURES, arm=None), None)
-    with pytest.raises(ConfigError, match="joint 'elbow.pos' is not in the state, which has: base.pos, gripper.pos"):
-        ObjectFrame(replace(FEATURES, state_names=("base.pos", "gripper.pos")), None)
+    with pytest.raises(ConfigError, match=r"needs the arm's kinematics .* --calibration FILE"):
+        ObjectFrame(replace(FEATURES, arm=None))
+    with pytest.raises(ConfigError, match=r"coordinates of 2 dimensions .* not 3: x, y, z"):
+        ObjectFrame(replace(FEATURES, environment_names=("x", "y", "z")))
+    with pytest.raises(ConfigError, match=r"joint 'elbow.pos' is not in the state, which has: base.pos, gripper.pos"):
+        ObjectFrame(replace(FEATURES, state_names=("base.pos", "gripper.pos")))

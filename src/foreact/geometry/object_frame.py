@@ -4,6 +4,9 @@ A new position of the block is then the same problem moved, so few positions tea
 "Object-frame actions"). While the jaws are open nothing says where the arm is on the table, only where the cue is
 from the hand; once they close, the hand is told where the goal is instead. A policy that knew both could tell the
 cue's place on the table from their difference, and would be drawn to the places it was trained on.
+
+Coordinates of four dimensions are the cue's x and y and the goal's. With two, the goal is not told and the hand is
+relative to the base's origin; for a goal that never moves that is the same, up to what the normaliser takes away.
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from foreact.errors import ConfigError
-from foreact.kinematics import ForwardKinematics, rotation_matrix, rotation_vector
+from foreact.geometry.kinematics import ForwardKinematics, rotation_matrix, rotation_vector
 from foreact.records import Arm, Batch, Features
 
 POSE = 9
 """Columns of a hand pose: position [m], then the first two columns of its orientation (Zhou et al. 2019,
 arXiv:1812.07035), which unlike angles can be averaged."""
 _STATE = ("hand_z", "hand_xx", "hand_xy", "hand_xz", "hand_zx", "hand_zy", "hand_zz", "goal_x", "goal_y")
+_CUE = 2
 _ACTION = ("move_x", "move_y", "move_z", "turn_x", "turn_y", "turn_z")
 
 
@@ -42,17 +46,15 @@ class HandPose(nn.Module):
 class ObjectFrame(nn.Module):
     """Joint space to the hand's frame and back, in batches; the axes are the base's."""
 
-    goal: Tensor
-
-    def __init__(self, features: Features, goal: tuple[float, float] | None) -> None:
-        """Find the arm's joints among the features.
+    def __init__(self, features: Features) -> None:
+        """Find arm and coordinates among the features.
 
         Args:
             features: As selected from the data; `arm` and its gripper must be known.
-            goal: Where what is held is to go, x and y [m]; None makes the base's origin the reference.
 
         Raises:
-            ConfigError: If the arm is not known, or its joints are not in state and action.
+            ConfigError: If the arm is not known, its joints are not in state and action, or the coordinates are
+                neither x and y of the cue nor those and x and y of the goal.
         """
         super().__init__()
         self._arm = known_arm(features)
@@ -62,7 +64,7 @@ class ObjectFrame(nn.Module):
         self._action_rest = _others(self._action_joints, features.action_names)
         assert self._arm.gripper is not None
         self._gripper = _places("state", (self._arm.gripper,), features.state_names)[0]
-        self.register_buffer("goal", torch.tensor(goal or (0.0, 0.0)), persistent=False)
+        self._has_goal = _has_goal(features)
 
     @staticmethod
     def features(features: Features) -> Features:
@@ -73,7 +75,7 @@ class ObjectFrame(nn.Module):
         return replace(
             features,
             state_names=(*_STATE, *(features.state_names[i] for i in state)),
-            environment_names=tuple(f"{name}_from_hand" for name in features.environment_names),
+            environment_names=tuple(f"{name}_from_hand" for name in features.environment_names[:_CUE]),
             action_names=(*_ACTION, *(features.action_names[i] for i in action)),
             state_groups=(),
             action_groups=(),
@@ -84,15 +86,16 @@ class ObjectFrame(nn.Module):
         assert batch.state is not None
         position, turn = self.hand(batch.state)
         closed = (batch.state[:, self._gripper] < self._arm.gripper_closed).to(position)[:, None]
-        to_goal = (self.goal - position[:, :2]) * closed
+        where = batch.environment_state
+        goal = where[:, _CUE:] if self._has_goal and where is not None else torch.zeros_like(position[:, :2])
+        to_goal = (goal - position[:, :2]) * closed
         state = torch.cat(
             [position[:, 2:], turn[..., 0], turn[..., 2], to_goal, batch.state[:, self._state_rest]], dim=1
         )
-        environment_state = batch.environment_state
-        if environment_state is not None:
-            environment_state = (environment_state - position[:, :2]) * (1 - closed)
+        if where is not None:
+            where = (where[:, :_CUE] - position[:, :2]) * (1 - closed)
         action = None if batch.action is None else self._displacements(batch.action, position, turn)
-        return replace(batch, state=state, environment_state=environment_state, action=action)
+        return replace(batch, state=state, environment_state=where, action=action)
 
     def _displacements(self, action: Tensor, position: Tensor, turn: Tensor) -> Tensor:
         """Of the hand from where it is now to where each action (B, T, A) would have it (B, T, A')."""
@@ -111,6 +114,15 @@ class ObjectFrame(nn.Module):
         turns = rotation_matrix(displacement[..., 3:6]) @ turn[:, None]
         joints = (state[:, self.hand.joints] * self.hand.unit)[:, None].expand(-1, displacement.shape[1], -1)
         return torch.cat([poses, turns[..., 0], turns[..., 1], displacement[..., len(_ACTION) :], joints], dim=-1)
+
+
+def _has_goal(features: Features) -> bool:
+    if features.environment_dim not in (0, _CUE, 2 * _CUE):
+        raise ConfigError(
+            f"conditioning 'frame' takes coordinates of 2 dimensions (the cue's x, y) or 4 (and the goal's), "
+            f"not {features.environment_dim}: {', '.join(features.environment_names)}"
+        )
+    return features.environment_dim == 2 * _CUE
 
 
 def known_arm(features: Features) -> Arm:

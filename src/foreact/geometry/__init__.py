@@ -1,0 +1,1 @@
+"""Where hands and cameras are: kinematics, projection, and the hand's frame."""

@@ -1,0 +1,1 @@
+"""Tests of foreact.data, with the recordings that they share."""

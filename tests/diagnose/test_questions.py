@@ -1,0 +1,270 @@
+"""The questions about the coordinate, asked of policies whose answers are known by construction."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from diagnose.closed_form import ARM, CHUNK, STEPS, middle, probe_of, seen, told
+from foreact.config import PolicyConfig, TrainConfig
+from foreact.diagnose.collapse import collapse, collapse_index, judge_collapse
+from foreact.diagnose.finding import Finding, worst_first
+from foreact.diagnose.inputs_used import inputs_used, judge_inputs_used
+from foreact.diagnose.other_cues import OtherCues, other_cues
+from foreact.diagnose.probe import Probe, first_episodes
+from foreact.diagnose.remedies import for_an_ignored_coordinate
+from foreact.diagnose.response import demonstrated_response, fit_response
+from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
+from foreact.diagnose.swap import SwapTest, judge_swap, swap_test
+from foreact.records import Batch
+from spots import FEATURES
+
+
+def swapped(probe: Probe) -> SwapTest:
+    response = demonstrated_response(probe)
+    assert response is not None
+    return swap_test(probe, response, other_cues(probe.episodes, probe.cues(probe.samples(0.0)), {}))
+
+
+def partly(share: float) -> Callable[[Batch], Tensor]:
+    return lambda batch: share * told(batch) + (1 - share) * middle(batch)
+
+
+def test_a_policy_that_obeys_passes_the_swap_test_with_chunks_that_end_half_way(
+    episodes: Path, cache_dir: Path
+) -> None:
+    test = swapped(probe_of(told, episodes, cache_dir))
+    assert (test.step, test.obeyed, len(test.way)) == (CHUNK - 1, 24, 24)
+    np.testing.assert_allclose(test.way, 1, atol=0.2)  # the demonstrations take 11 to 13 steps, the policy 12
+
+
+@pytest.mark.parametrize("place", [middle, seen], ids=["goes to the middle", "goes to the block that it sees"])
+def test_a_policy_that_ignores_the_coordinate_scores_exactly_zero_wherever_it_goes(
+    place: Callable[[Batch], Tensor], episodes: Path, cache_dir: Path
+) -> None:
+    test = swapped(probe_of(place, episodes, cache_dir))
+    assert test.obeyed == 0
+    np.testing.assert_array_equal(test.way, 0)
+
+
+def test_a_policy_that_goes_a_third_of_the_way_is_not_taken_for_one_that_obeys(episodes: Path, cache_dir: Path) -> None:
+    test = swapped(probe_of(partly(1 / 3), episodes, cache_dir))
+    assert test.obeyed == 0
+    assert test.way.mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_the_swap_test_says_what_it_found_and_where_no_block_is_known() -> None:
+    def test_with(obeyed: int, kind: str) -> Finding:
+        way = np.r_[np.ones(obeyed), np.zeros(200 - obeyed)]
+        nowhere = np.zeros((200, 2))
+        trials = OtherCues(episode=np.arange(200), cue=nowhere, kind=(kind,) * 200)  # type: ignore[arg-type]
+        test = SwapTest(way=way, trials=trials, own=nowhere, before=nowhere, after=nowhere, step=5, knows_hand=False)
+        return judge_swap(test, "more steps")
+
+    no = test_with(3, "confuser")
+    # 0.51 % and 4.31 %: Wilson's interval of 3 in 200 by hand.
+    assert no.verdict == "uses the coordinate: no: swap test 3 of 200 (95 % interval 1 to 4 %)"
+    assert (no.severity, no.remedy) == ("fault", "more steps")
+    assert test_with(100, "confuser").verdict.startswith("uses the coordinate: partly: swap test 100 of 200")
+    yes = test_with(197, "elsewhere")
+    assert yes.verdict.startswith("uses the coordinate: yes: swap test 197 of 200")
+    assert yes.verdict.endswith("in 200 of them no block is known at the place named")
+    assert (yes.severity, yes.remedy) == ("fine", "")
+
+
+def test_sensitivity_is_the_derivative_of_the_chunk(episodes: Path, cache_dir: Path) -> None:
+    probe = probe_of(partly(0.5), episodes, cache_dir)
+    measured = sensitivity(probe, demonstrated_response(probe), episodes=8)
+    # d action[t] / d x = 0.5 (t + 1) / 12 in the first of two dimensions; per centimetre a hundredth of it.
+    by_hand = 0.5 * np.mean(np.arange(1, CHUNK + 1) / STEPS) / 2 / 100
+    start = measured.at[0]
+    assert start.chunk == pytest.approx(by_hand, rel=1e-3)  # float32 differences of values near 0.5
+    assert start.actions == pytest.approx({"a": by_hand, "b": by_hand}, rel=1e-3)
+    assert start.hand is None
+    assert measured.gain == pytest.approx(0.5 * CHUNK / STEPS, rel=1e-3)
+    assert measured.episodes == 8
+    verdict = judge_sensitivity(measured, "", obeys=True).verdict
+    assert "normalised action units per cm" in verdict
+    assert "the arm's kinematics are not known" in verdict
+
+
+def test_a_policy_that_ignores_the_coordinate_has_no_sensitivity_anywhere(episodes: Path, cache_dir: Path) -> None:
+    probe = probe_of(middle, episodes, cache_dir)
+    measured = sensitivity(probe, demonstrated_response(probe))
+    assert [at.chunk for at in measured.at] == [0.0] * 7
+    assert [at.share for at in measured.at] == [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9]
+    finding = judge_sensitivity(measured, "more steps", obeys=False)
+    assert (finding.severity, finding.remedy) == ("warning", "more steps")
+    by_sight = judge_sensitivity(measured, "more steps", obeys=True)
+    assert (by_sight.severity, by_sight.remedy) == ("fine", "")
+    assert by_sight.verdict.endswith("0 % of what they do: it looks for the block near the place that it is told")
+
+
+def test_the_hands_path_is_that_of_two_links_in_a_plane(episodes: Path, cache_dir: Path) -> None:
+    probe = probe_of(told, episodes, cache_dir, replace(FEATURES, arm=ARM))
+    chunks = probe.predict(probe.samples(0.0))
+    a, both = chunks.action[..., 0], chunks.action.sum(axis=-1)
+    x, y = 0.3 * np.cos(a) + 0.2 * np.cos(both), 0.3 * np.sin(a) + 0.2 * np.sin(both)
+    assert chunks.hand is not None
+    np.testing.assert_allclose(chunks.hand, np.stack([x, y, np.full_like(x, 0.1)], axis=-1), atol=1e-6)  # float32
+
+
+def test_with_a_known_arm_the_figures_are_those_of_the_hand(episodes: Path, cache_dir: Path) -> None:
+    probe = probe_of(told, episodes, cache_dir, replace(FEATURES, arm=ARM))
+    test = swapped(probe)
+    assert test.knows_hand
+    # Turning joints take the cue to the hand by an arc, of which the fitted line is only half the truth.
+    assert test.way.mean() == pytest.approx(1, abs=0.2)
+    samples = probe.samples(0.0, 4)
+    measured = sensitivity(probe, demonstrated_response(probe), shares=(0.0,), episodes=4)
+    # The Jacobian of the two links at the chunk's end, by hand; the joints have gone half the way to the cue.
+    a, b = probe.predict(samples).action[:, -1].T
+    along_b = 0.2 * np.stack([-np.sin(a + b), np.cos(a + b)])
+    along_a = 0.3 * np.stack([-np.sin(a), np.cos(a)]) + along_b
+    by_hand = 0.5 * (np.linalg.norm(along_a, axis=0) + np.linalg.norm(along_b, axis=0)).mean() / 2
+    assert measured.at[0].hand == pytest.approx(by_hand, rel=1e-3)
+    assert "cm per cm of coordinate" in judge_sensitivity(measured, "", obeys=True).verdict
+
+
+def test_the_collapse_index_is_0_for_the_demonstrations_and_1_for_one_trajectory() -> None:
+    rng = np.random.default_rng(0)
+    cue = rng.uniform(0, 0.3, (40, 2))
+    slope = rng.normal(size=(2, 6 * 3))
+    demonstrated = (cue @ slope + 0.02 * rng.normal(size=(40, 18))).reshape(40, 6, 3)
+    mean = demonstrated.mean(axis=0)
+
+    response = fit_response(cue, demonstrated, np.zeros((40, 6), bool))
+    assert response is not None
+
+    def index(predicted: np.ndarray) -> float:
+        return collapse_index(response, demonstrated, predicted).index
+
+    assert index(demonstrated) == pytest.approx(0, abs=1e-12)
+    assert index(np.broadcast_to(mean, demonstrated.shape)) == pytest.approx(1, abs=1e-12)
+    assert index(0.3 * demonstrated + 0.7 * mean) == pytest.approx(0.7, abs=1e-12)
+    # Variation of the demonstrations' size that has nothing to do with the coordinate counts for nothing.
+    unrelated = rng.normal(size=demonstrated.shape) * demonstrated.std()
+    assert index(mean + unrelated) == pytest.approx(1, abs=0.15)  # chance: about 1 / sqrt(40) of its size
+
+
+def test_where_an_arm_starts_is_not_taken_for_an_answer_to_the_coordinate() -> None:
+    rng = np.random.default_rng(3)
+    start = rng.uniform(0, 0.3, (20, 2))
+    cue = 0.7 * start + 0.3 * rng.uniform(0, 0.3, (20, 2))  # the arm starts near its block more often than not
+    demonstrated = np.stack([start, 0.5 * (start + cue), cue], axis=1)
+    response = fit_response(cue, demonstrated, np.zeros((20, 3), bool), start)
+    assert response is not None
+    np.testing.assert_allclose(response.slope, np.array([0.0, 0.5, 1.0])[:, None, None] * np.eye(2), atol=1e-12)
+    stays = np.repeat(start[:, None], 3, axis=1)
+    assert collapse_index(response, demonstrated, stays).index == pytest.approx(1, abs=1e-12)
+
+
+def test_where_the_demonstrations_do_not_depend_on_the_coordinate_nothing_is_said() -> None:
+    rng = np.random.default_rng(1)
+    cue, unrelated = rng.uniform(0, 0.3, (40, 2)), rng.normal(size=(40, 6, 3))
+    assert fit_response(cue, unrelated, np.zeros((40, 6), bool)) is None
+    assert fit_response(cue, np.ones((40, 6, 3)), np.zeros((40, 6), bool)) is None
+    few = np.tile(cue[:4, None], (1, 6, 1))
+    assert fit_response(cue[:4], few, np.zeros((4, 6), bool)) is None
+
+
+@pytest.mark.parametrize(("share", "severity"), [(1.0, "fine"), (0.4, "warning"), (0.0, "fault")])
+def test_a_policy_drawn_to_the_middle_has_the_index_of_the_way_it_does_not_go(
+    share: float, severity: str, episodes: Path, cache_dir: Path
+) -> None:
+    probe = probe_of(partly(share), episodes, cache_dir)
+    response = demonstrated_response(probe)
+    assert response is not None
+    measured = collapse(probe, response)
+    assert measured.index == pytest.approx(1 - share, abs=0.06)  # lengths of 11 to 13 steps against 12
+    finding = judge_collapse(measured, "more steps")
+    assert finding.severity == severity
+    assert finding.verdict.startswith(f"collapse index {measured.index:.2f}")
+
+
+def test_a_linear_response_is_recovered_and_its_step_is_where_the_coordinate_tells_most() -> None:
+    rng = np.random.default_rng(2)
+    cue = rng.uniform(0, 0.3, (30, 2))
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    reach = np.array([0.2, 0.9, 0.1, 0.0])  # goes out to the block in step 1, then on to the same goal
+    demonstrated = np.stack([cue @ turn.T * share for share in reach], axis=1)
+    is_pad = np.zeros((30, 4), bool)
+    response = fit_response(cue, demonstrated, is_pad)
+    assert response is not None
+    assert (response.step, response.n_steps) == (1, 4)
+    assert response.explained == pytest.approx(1)
+    assert response.gain == pytest.approx(0.9)
+    np.testing.assert_allclose(response.moves(np.array([[0.1, 0.0]])), [[0.0, 0.09]], atol=1e-12)
+    is_pad[:, 1:] = True
+    shorter = fit_response(cue, demonstrated, is_pad)
+    assert shorter is not None
+    assert (shorter.step, shorter.n_steps) == (0, 1), "padded steps say nothing"
+
+
+def test_inputs_that_are_used_change_the_chunk_and_the_others_do_not(episodes: Path, cache_dir: Path) -> None:
+    by_cue = inputs_used(probe_of(told, episodes, cache_dir))
+    by_sight = inputs_used(probe_of(seen, episodes, cache_dir))
+    assert by_cue is not None
+    assert by_sight is not None
+    assert by_cue.change("pictures exchanged") == by_cue.change("overhead blanked") == 0
+    assert (by_cue.change("coordinate exchanged") or 0) > 0.1
+    assert by_sight.change("coordinate exchanged") == by_sight.change("wrist exchanged") == 0
+    assert (by_sight.change("overhead exchanged") or 0) > 0.1
+    finding = judge_inputs_used(by_cue)
+    assert "pictures: no (0.00)" in finding.verdict
+    assert finding.severity == "warning"
+    assert "--train.cue-noise" in finding.remedy
+
+
+def test_exchanging_all_that_a_policy_uses_gives_the_other_demonstrations(episodes: Path, cache_dir: Path) -> None:
+    """Unit of the change: at the start the state alone and the cue alone add up to about one."""
+    probe = probe_of(told, episodes, cache_dir)
+    measured = inputs_used(probe, shares=(0.0,))
+    assert measured is not None
+    samples = probe.samples(0.0)
+    others = np.roll(samples, 12)
+    vectors, exchanged = (probe.dataset.vectors(rows.tolist()) for rows in (samples, others))
+    assert vectors.environment_state is not None
+    assert exchanged.environment_state is not None
+    share = torch.arange(1, CHUNK + 1)[None, :, None] / STEPS
+    by_hand = (share * (exchanged.environment_state - vectors.environment_state)[:, None]).abs().mean()
+    unit = np.abs(probe.demonstrated(samples).action - probe.demonstrated(others).action).mean()
+    assert measured.change("coordinate exchanged") == pytest.approx(by_hand.item() / unit, rel=1e-5)
+
+
+def test_a_blind_policy_has_no_pictures_to_exchange(episodes: Path, cache_dir: Path) -> None:
+    measured = inputs_used(probe_of(told, episodes, cache_dir, replace(FEATURES, cameras=())))
+    assert measured is not None
+    assert {of.intervention for of in measured.changes} == {"state exchanged", "coordinate exchanged"}
+    finding = judge_inputs_used(measured)
+    assert "pictures: none" in finding.verdict
+    assert finding.severity == "fine"
+
+
+def test_held_out_episodes_come_first_and_are_spread() -> None:
+    assert first_episodes((0, 1, 2, 3), (4, 5), 2) == (0, 2)
+    assert first_episodes((0, 1), (2, 3, 4, 5), 4) == (0, 1, 2, 4)
+    assert first_episodes((0,), (), 9) == (0,)
+
+
+def test_the_worst_comes_first_and_equals_keep_their_order() -> None:
+    def finding(name: str, severity: str) -> Finding:
+        return Finding(question=name, title="", verdict="", severity=severity)  # type: ignore[arg-type]
+
+    order = worst_first([finding("a", "note"), finding("b", "fine"), finding("c", "fault"), finding("d", "fine")])
+    assert [of.question for of in order] == ["c", "b", "d", "a"]
+
+
+def test_the_remedy_names_what_the_run_has_not_tried() -> None:
+    plain = for_an_ignored_coordinate(PolicyConfig(), TrainConfig(steps=100), is_paired=False)
+    for word in ("--policy.conditioning token crop frame", "foreact record --paired", "--train.sampling paired"):
+        assert word in plain
+    assert plain.endswith("more steps than 100 (--train.steps)")
+    tried = PolicyConfig(conditioning=("token", "crop", "frame"))
+    assert for_an_ignored_coordinate(tried, TrainConfig(steps=7, sampling="paired"), is_paired=True) == (
+        "more steps than 7 (--train.steps)"
+    )

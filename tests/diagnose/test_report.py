@@ -1,0 +1,145 @@
+"""All questions to a policy on disk: the report, its files, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from foreact.config import RunConfig
+from foreact.data.selection import select_features
+from foreact.data.source import open_source
+from foreact.data.statistics import compute_statistics
+from foreact.diagnose.page import write_report
+from foreact.diagnose.report import Report, diagnose, read_report, to_json
+from foreact.errors import ConfigError, DataError
+from foreact.policy.checkpoint import save_policy
+from foreact.policy.policy import Policy
+from spots import write_dataset
+
+
+def save(path: Path, run: RunConfig, data: Path, *, ignore: bool = False, held_out: int = 8) -> Path:
+    """Write an untrained policy that says it was trained on all episodes but the first few."""
+    source = open_source(data)
+    torch.manual_seed(0)
+    features = select_features(source.features, run.policy)
+    statistics = compute_statistics([source.episode(index) for index in source.episode_indices])
+    policy = Policy(config=run.policy, features=features, statistics=statistics)
+    if ignore:
+        assert policy.model.environment_proj is not None
+        nn.init.zeros_(policy.model.environment_proj.weight)
+    trained_on = {
+        "path": str(data),
+        "fingerprint": source.fingerprint(),
+        "training": source.episode_indices[held_out:],
+        "validation": source.episode_indices[:held_out],
+    }
+    save_policy(path, policy, step=7, provenance={"data": trained_on})
+    return path
+
+
+@pytest.fixture(scope="module")
+def ignoring(episodes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    run = RunConfig()
+    small = replace(
+        run.policy,
+        chunk_size=6,
+        n_action_steps=3,
+        vision_backbone="cnn",
+        pretrained_backbone_weights=None,
+        backbone_norm="group",
+        dim_model=16,
+        n_heads=2,
+        dim_feedforward=32,
+        n_encoder_layers=1,
+    )
+    path = save(tmp_path_factory.mktemp("run") / "policy", replace(run, policy=small), episodes, ignore=True)
+    return diagnose(path, episodes=12, cache_dir=cache_dir)
+
+
+def test_a_network_without_weights_at_its_coordinate_ignores_it_exactly(ignoring: Report) -> None:
+    swap = ignoring.finding("swap")
+    assert swap is not None
+    assert swap.verdict.startswith("uses the coordinate: no: swap test 0 of 12")
+    assert set(swap.evidence["share_of_the_way"]) == {0.0}
+    assert "--policy.conditioning token crop frame" in swap.remedy
+    sensitivity = ignoring.finding("sensitivity")
+    assert sensitivity is not None
+    assert sensitivity.evidence["gain_at_the_start"] == 0
+    collapse = ignoring.finding("collapse")
+    assert collapse is not None
+    assert collapse.evidence["index"] > 0.75
+    inputs = ignoring.finding("inputs")
+    assert inputs is not None
+    assert inputs.evidence["changes"]["coordinate exchanged"] == 0
+    assert "coordinate: no (0.00)" in inputs.verdict
+
+
+def test_the_worst_comes_first_and_attention_after_the_interventions(ignoring: Report) -> None:
+    names = [finding.question for finding in ignoring.findings]
+    assert names[:2] == ["swap", "collapse"]
+    assert names[-2:] == ["gradient", "attention"]
+    assert (ignoring.step, ignoring.episodes, ignoring.held_out) == (7, 12, 8)
+
+
+def test_a_report_comes_back_from_its_json_as_it_was(ignoring: Report, tmp_path: Path) -> None:
+    page = write_report(ignoring, tmp_path / "out")
+    assert read_report(tmp_path / "out" / "diagnosis.json") == ignoring
+    pictures = {path.stem for path in (tmp_path / "out").glob("*.png")}
+    assert pictures == {"swap", "sensitivity", "collapse", "inputs", "attention"}
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 5
+    assert "http" not in text, "the page needs no network"
+    assert "uses the coordinate: no: swap test 0 of 12" in text
+
+
+def test_a_file_that_is_no_report_is_refused(ignoring: Report, tmp_path: Path) -> None:
+    path = tmp_path / "diagnosis.json"
+    path.write_text(to_json(ignoring).replace('"schema_version": 1', '"schema_version": 0'))
+    with pytest.raises(DataError, match="is not a report of foreact diagnose: another schema version"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("changes", [{"use_environment_state": False}, {"cameras": ()}], ids=["uncued", "blind"])
+def test_controls_get_a_verdict_of_their_own(
+    changes: dict[str, object], tiny_run: RunConfig, episodes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = replace(tiny_run, policy=replace(tiny_run.policy, **changes))  # type: ignore[arg-type]
+    report = diagnose(save(tmp_path / "policy", run, episodes), episodes=6, cache_dir=cache_dir)
+    coordinate, inputs = report.finding("coordinate"), report.finding("inputs")
+    assert inputs is not None
+    if "cameras" in changes:
+        assert coordinate is None
+        assert "pictures: none" in inputs.verdict
+    else:
+        assert coordinate is not None
+        assert "there is no coordinate" in coordinate.verdict
+        assert report.finding("swap") is None
+        assert "coordinate: none" in inputs.verdict
+
+
+def test_too_few_episodes_give_no_verdict(tiny_run: RunConfig, episodes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    report = diagnose(save(tmp_path / "policy", tiny_run, episodes), episodes=3, cache_dir=cache_dir)
+    swap = report.finding("swap")
+    assert swap is not None
+    assert swap.verdict.startswith("uses the coordinate: cannot tell")
+    assert swap.severity == "note"
+
+
+def test_on_other_data_every_episode_counts_as_held_out(
+    tiny_run: RunConfig, episodes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    other = write_dataset(tmp_path / "other", lengths=(12,) * 6, seed=1)
+    policy = save(tmp_path / "policy", tiny_run, episodes)
+    report = diagnose(policy, data=other, cache_dir=cache_dir)
+    assert (report.episodes, report.held_out) == (6, 6)
+
+
+def test_a_policy_that_does_not_say_its_data_needs_them(tiny_run: RunConfig, episodes: Path, tmp_path: Path) -> None:
+    source = open_source(episodes)
+    statistics = compute_statistics([source.episode(index) for index in source.episode_indices])
+    policy = Policy(config=tiny_run.policy, features=source.features, statistics=statistics)
+    save_policy(tmp_path / "policy", policy)
+    with pytest.raises(ConfigError, match="does not say what it was trained on; give a data set with --data"):
+        diagnose(tmp_path / "policy")

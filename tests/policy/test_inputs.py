@@ -1,0 +1,170 @@
+"""What the network sees of a raw batch: crops and maps stand where the cue is projected, by hand and by law."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.config import PolicyConfig
+from foreact.errors import ConfigError
+from foreact.model.act import ACT
+from foreact.policy.inputs import Inputs, cue_noise, network_features, with_cue
+from foreact.records import Batch, Calibration, Camera, Features, VectorStatistics
+
+DOWN = (0.0, 1.0, 0.0, 0.0)
+"""Looks straight down: the camera's x is the base's x, its y the base's -y."""
+ABOVE = Calibration(size=(40, 60), focal=(50.0, 50.0), center=(30.0, 20.0), position=(0.3, 0.0, 1.0), quaternion=DOWN)
+"""One metre above (0.3, 0): a centimetre of table is half a pixel."""
+OVERHEAD = Camera(name="overhead", height=40, width=60, calibration=ABOVE)
+WRIST = Camera(name="wrist", height=40, width=60)
+FEATURES = Features(
+    action_names=("a",), state_names=("a",), environment_names=("x", "y"), cameras=(OVERHEAD, WRIST), fps=10
+)
+
+
+def unit(dim: int) -> VectorStatistics:
+    zeros, ones = np.zeros(dim), np.ones(dim)
+    return VectorStatistics(mean=zeros, std=ones, min=-ones, max=ones, q01=-ones, q99=ones, count=10)
+
+
+STATISTICS = {"action": unit(1), "observation.state": unit(1), "observation.environment_state": unit(2)}
+
+
+def config(*ways: str, **options: Any) -> PolicyConfig:
+    sizes: dict[str, Any] = {"dim_model": 16, "n_heads": 2, "dim_feedforward": 16, "n_encoder_layers": 1}
+    return PolicyConfig(
+        conditioning=ways,  # type: ignore[arg-type]
+        vision_backbone="cnn",
+        pretrained_backbone_weights=None,
+        backbone_norm="group",
+        chunk_size=2,
+        n_action_steps=1,
+        **{**sizes, **options},
+    )
+
+
+def raw(cue: list[list[float]], seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(cue), 3, 40, 60)
+    return Batch(
+        images={
+            name: torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator) for name in ("overhead", "wrist")
+        },
+        state=torch.zeros(len(cue), 1),
+        environment_state=torch.tensor(cue),
+    )
+
+
+def prepare(settings: PolicyConfig, batch: Batch, features: Features = FEATURES) -> Batch:
+    inputs = Inputs(settings, features, STATISTICS)
+    cells = ACT(settings, inputs.network_features).feature_sizes
+    return inputs.prepare(batch, cells=cells)
+
+
+def test_a_crop_is_cut_out_around_the_projected_cue() -> None:
+    # 10 cm to the right of the camera's axis and 4 cm "up" (-y): column 30 + 5, row 20 + 2
+    batch = raw([[0.4, -0.04]])
+    settings = config("token", "crop", cue_crop=0.2)  # 8 of 40 pixels
+    seen = prepare(settings, batch)
+    assert set(seen.images) == {"overhead@cue", "wrist"}
+    whole = prepare(config("token"), batch).images["overhead"]
+    torch.testing.assert_close(seen.images["overhead@cue"], whole[:, :, 18:26, 31:39])
+
+
+def test_between_pixels_a_crop_is_interpolated() -> None:
+    batch = raw([[0.41, -0.04]])  # half a pixel further
+    whole = prepare(config("token"), batch).images["overhead"]
+    seen = prepare(config("token", "crop", cue_crop=0.2), batch).images["overhead@cue"]
+    torch.testing.assert_close(seen, (whole[:, :, 18:26, 31:39] + whole[:, :, 18:26, 32:40]) / 2)
+
+
+def test_beyond_the_picture_a_crop_is_grey_which_the_network_sees_as_zero() -> None:
+    seen = prepare(config("token", "crop", cue_crop=0.2), raw([[5.0, 5.0]])).images["overhead@cue"]
+    assert seen.abs().max() < 1e-5
+
+
+def test_the_full_picture_stays_beside_the_crop_where_it_is_wanted() -> None:
+    settings = config("crop", cue_crop_full=("overhead",))
+    names = [camera.name for camera in network_features(settings, FEATURES).cameras]
+    assert names == ["overhead", "wrist", "overhead@cue"]
+
+
+def test_a_crop_of_128_pixels_at_480_rows_is_scaled_with_the_picture() -> None:
+    large = replace(FEATURES, cameras=(replace(OVERHEAD, height=480, width=640),))
+    assert network_features(config("crop"), large).cameras[0].height == 128
+    small = replace(FEATURES, cameras=(replace(OVERHEAD, height=120, width=160),))
+    assert network_features(config("crop"), small).cameras[0].height == 32
+
+
+def test_the_heat_map_is_a_gaussian_about_the_projected_cue() -> None:
+    seen = prepare(config("token", "heatmap", cue_map_sigma=0.05), raw([[0.4, -0.04]]))
+    heat = seen.images["overhead"][0, 3]
+    assert seen.images["overhead"].shape[1] == 4
+    rows, columns = torch.meshgrid(torch.arange(40) + 0.5, torch.arange(60) + 0.5, indexing="ij")
+    torch.testing.assert_close(heat, torch.exp(-((rows - 22) ** 2 + (columns - 35) ** 2) / (2 * 2.0**2)))
+
+
+def test_a_camera_that_is_not_calibrated_has_an_empty_map_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    seen = prepare(config("token", "heatmap"), raw([[0.4, -0.04]]))
+    assert seen.images["wrist"][:, 3].abs().max() == 0
+    assert "heatmap leaves out camera wrist: not calibrated" in caplog.text
+
+
+def test_each_cell_knows_the_point_of_the_table_that_it_looks_at() -> None:
+    seen = prepare(config("token", "world"), raw([[0.4, 0.0]]))
+    points = seen.cell_points["overhead"][0]  # 40x60 at stride 16: 3x4 cells of 13.3 x 15 pixels
+    assert points.shape == (12, 2)
+    np.testing.assert_allclose(points[0], [0.3 + (7.5 - 30) / 50, -(40 / 6 - 20) / 50], atol=1e-6)
+    assert set(seen.cell_points) == {"overhead"}
+
+
+def test_the_cells_of_a_crop_look_at_points_around_the_cue() -> None:
+    seen = prepare(config("token", "world", "crop", cue_crop=0.4), raw([[0.35, 0.06], [0.2, -0.1]]))
+    middle = seen.cell_points["overhead@cue"].mean(dim=1)  # a plane seen from straight above: no perspective
+    np.testing.assert_allclose(middle, [[0.35, 0.06], [0.2, -0.1]], atol=1e-6)
+
+
+def test_another_cue_changes_what_depends_on_it_and_nothing_else() -> None:
+    batch = raw([[0.4, -0.04]])
+    told = with_cue(batch, torch.tensor([[0.2, 0.1]]))
+    before, after = (prepare(config("token", "crop"), one) for one in (batch, told))
+    assert torch.equal(before.images["wrist"], after.images["wrist"])
+    assert not torch.equal(before.images["overhead@cue"], after.images["overhead@cue"])
+    assert after.environment_state is not None
+    np.testing.assert_allclose(after.environment_state, [[0.2, 0.1]], atol=1e-6)
+
+
+def test_cue_noise_has_the_spread_that_was_asked_for_and_depends_on_its_seed() -> None:
+    batch = Batch(environment_state=torch.zeros(4000, 3))
+    noisy, again = (cue_noise(batch, 0.01, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert noisy.environment_state is not None
+    assert again.environment_state is not None
+    assert torch.equal(noisy.environment_state, again.environment_state)
+    np.testing.assert_allclose(noisy.environment_state[:, :2].std(dim=0), 0.01, rtol=0.05)
+    assert noisy.environment_state[:, 2].abs().max() == 0  # only x and y are the cue
+    assert cue_noise(batch, 0.0, torch.Generator()) is batch
+
+
+def test_the_controls_need_no_other_configuration() -> None:
+    settings = config("token", "crop", "heatmap", "world", "film", "strong", "auxiliary")
+    uncued = replace(settings, use_environment_state=False)
+    seen = network_features(uncued, replace(FEATURES, environment_names=()))
+    assert [(camera.name, camera.channels) for camera in seen.cameras] == [("overhead", 3), ("wrist", 3)]
+    blind = network_features(replace(settings, cameras=()), replace(FEATURES, cameras=()))
+    assert blind.cameras == ()
+
+
+def test_what_cannot_be_had_is_refused_in_one_line() -> None:
+    bare = replace(FEATURES, cameras=(WRIST,))
+    with pytest.raises(
+        ConfigError, match=r"conditioning crop needs a calibrated camera, and none is; .*foreact calibrate"
+    ):
+        network_features(config("crop"), bare)
+    with pytest.raises(ConfigError, match=r"needs coordinates .* and the data have none"):
+        network_features(config("film"), replace(FEATURES, environment_names=()))
+    with pytest.raises(ConfigError, match="cue_crop_cameras: unknown camera 'overhaed'; did you mean 'overhead'"):
+        network_features(config("crop", cue_crop_cameras=("overhaed",)), FEATURES)
+    with pytest.raises(ConfigError, match="conditioning 'world' knows no random crops"):
+        network_features(config("world", crop_size=(32, 32)), FEATURES)
