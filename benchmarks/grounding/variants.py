@@ -33,6 +33,7 @@ def _data(name: str, of_level: str, *, episodes: int = DEMONSTRATIONS, paired: b
 
 CLUSTERED = {name: _data("clusters", name, positions="clusters") for name in LEVELS}
 UNIFORM = {name: _data("uniform", name) for name in LEVELS}
+HARDEST = _data("uniform", "L3", episodes=500)
 PAIRED = {name: _data("paired", name, paired=True) for name in LEVELS}
 ALONE = {name: _data("alone", name, confusers=(0, 0)) for name in LEVELS}
 
@@ -84,6 +85,23 @@ def _longer(variant: Variant, times: int) -> Variant:
 
 BASELINE = _variant("baseline", "baseline: coordinates as a token")
 BEST = _best(_variant("best", "best: token + crop + frame, noisy cue"))
+BEST_OVERHEAD = replace(
+    _best(_variant("best-overhead", "best, overhead camera only", cameras=("overhead",))), samples_per_s=300
+)
+BEST_FULL = replace(
+    _best(
+        _variant(
+            "best-full",
+            "best, overhead camera only, its full picture too",
+            cameras=("overhead",),
+            cue_crop_full=("overhead",),
+        )
+    ),
+    samples_per_s=100,
+)
+"""For L3: the bowl is told by nothing but the picture."""
+BEST_BLIND = replace(_best(_variant("best-blind", "best without pictures", cameras=())), samples_per_s=400)
+"""The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
 BLIND = _variant("blind", "blind: no pictures", cameras=())
 UNCUED = _variant("uncued", "uncued: no coordinates", use_environment_state=False, conditioning=("token",))
 VIT = replace(
@@ -169,9 +187,17 @@ def study() -> tuple[Cell, ...]:
         ]
 
     lines = [
-        cells(UNIFORM["L2"], (BASELINE, BEST), CHOSEN, seeds=3),
-        cells(UNIFORM["L2"], (BLIND, UNCUED), STANDARD),
-        cells(CLUSTERED["L1"], (BASELINE, BEST, BLIND), OF_CLUSTERS, seeds=1),
+        cells(UNIFORM["L2"], (BEST_OVERHEAD,), CHOSEN),
+        cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
+        cells(UNIFORM["L1"], (BEST_OVERHEAD, BEST_BLIND), STANDARD),
+        cells(CLUSTERED["L1"], (BEST_OVERHEAD, BEST_BLIND), OF_CLUSTERS),
+        cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
+        cells(CLUSTERED["L1"], (BASELINE, RAW_CUE), OF_CLUSTERS),
+        cells(HARDEST, (BEST_FULL,), (AT_L3,)),
+        cells(UNIFORM["L2"], (BEST,), CHOSEN),
+        cells(UNIFORM["L2"], (BEST_OVERHEAD,), CHOSEN, seeds=3)[1:],
+        cells(UNIFORM["L2"], (BASELINE, BEST), CHOSEN, seeds=3)[2:],
+        cells(CLUSTERED["L1"], (BEST, BLIND), OF_CLUSTERS),
         cells(UNIFORM["L1"], (BASELINE, BEST, BLIND, UNCUED), STANDARD),
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),

@@ -112,7 +112,7 @@ def test_a_video_with_a_damaged_frame_is_refused(video: Path) -> None:
     encode_video(video, rng.integers(0, 256, (30, 32, 48, 3), dtype=np.uint8), 10)
     content = bytearray(video.read_bytes())
     middle = len(content) // 2
-    content[middle : middle + 300] = rng.integers(0, 256, 300, dtype=np.uint8).tobytes()
+    content[middle + 200 : middle + 500] = rng.integers(0, 256, 300, dtype=np.uint8).tobytes()
     video.write_bytes(content)
     with pytest.raises(DataError, match=r"x: frame 1\d: video '.*video.mp4' is damaged"):
         list(VideoReader(video).read(0.0, 30, 10, "x"))

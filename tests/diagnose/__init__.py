@@ -1,1 +1,1 @@
-"""Tests of foreact.data, with the recordings that they share."""
+"""Tests of foreact.diagnose, with the policies of known answers that they share."""

@@ -20,6 +20,7 @@ from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import demonstrated_response, fit_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import SwapTest, judge_swap, swap_test
+from foreact.errors import CheckpointError
 from foreact.records import Batch
 from spots import FEATURES
 
@@ -243,6 +244,12 @@ def test_a_blind_policy_has_no_pictures_to_exchange(episodes: Path, cache_dir: P
     finding = judge_inputs_used(measured)
     assert "pictures: none" in finding.verdict
     assert finding.severity == "fine"
+
+
+def test_chunks_that_are_not_finite_are_refused(episodes: Path, cache_dir: Path) -> None:
+    probe = probe_of(lambda batch: told(batch) / 0, episodes, cache_dir)
+    with pytest.raises(CheckpointError, match=r"chunks are not finite, first in episodes 0, 1, 2"):
+        probe.predict(probe.samples(0.0)[:3])
 
 
 def test_held_out_episodes_come_first_and_are_spread() -> None:

@@ -43,7 +43,7 @@ def test_it_speaks_only_where_a_threshold_is_crossed() -> None:
         "collapse: coordinate ignored since step 1000 (swap test 10 %)",
         None,
         None,  # better, but not yet used
-        "recovered: coordinate used again since step 2500 (swap test 60 %)",
+        "recovered: coordinate used since step 2500 (swap test 60 %)",
         None,  # worse, but not yet ignored
         "collapse: coordinate ignored since step 3500 (swap test 20 %)",
     ]

@@ -53,10 +53,12 @@ def run(arguments: list[str]) -> int:
         f"{report.run}, step {report.step}, on {report.episodes} episodes of {report.data}, "
         f"{report.held_out} of them not trained on"
     )
+    said = set()
     for finding in report.findings:
         print(f"{finding.severity:<8}{finding.verdict}")
         if finding.remedy:
-            print(f"{'':<8}what helps: {finding.remedy}")
+            print(f"{'':<8}what helps: {'see above' if finding.remedy in said else finding.remedy}")
+            said.add(finding.remedy)
     page = write_report(report, options.run / "diagnosis" if options.out is None else options.out)
     print(f"pictures and numbers: {page}")
     return 0

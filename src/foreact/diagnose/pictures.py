@@ -41,6 +41,7 @@ def _swap(figure: Any, evidence: Any) -> None:
     axes[0].hist([way for way in shown if way <= 0.5], bins=20, range=(-0.5, 1.5), color=_NO, label="not obeyed")
     axes[0].axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes[0].set_xlabel("way moved towards the named place\n(0 = ignored, 1 = as demonstrations do)")
+    axes[0].set_xticks([-0.5, 0, 0.5, 1, 1.5])
     axes[0].set_ylabel("trials")
     axes[0].legend(frameon=False)
     if in_space:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from foreact.data.dataset import ChunkDataset
+from foreact.errors import CheckpointError
 from foreact.geometry.object_frame import HandPose
 from foreact.policy.inputs import CUE_DIM, Inputs, with_cue
 from foreact.records import Batch, Features
@@ -125,6 +126,9 @@ class Probe:
         Args:
             samples: Which (N,).
             change: Applied to each raw batch before it is prepared.
+
+        Raises:
+            CheckpointError: If a chunk is not finite.
         """
         actions, hands = [], []
         for start in range(0, len(samples), BATCH):
@@ -133,6 +137,12 @@ class Probe:
             raw = raw if change is None else change(raw, here)
             batch = self.inputs.prepare(raw, cells=getattr(self.model, "feature_sizes", None))
             action_hat = self.model(batch, z="zero").action_hat
+            if not torch.isfinite(action_hat).all():
+                which = sorted(set(self.episodes_of(samples[here])))
+                raise CheckpointError(
+                    f"the network's chunks are not finite, first in episodes {', '.join(map(str, which))}; "
+                    "its weights are damaged, or an input is: take an earlier --checkpoint"
+                )
             actions.append(_array(action_hat))
             if self.knows_hand:
                 chunk = self.inputs.read_chunk(action_hat, raw)
@@ -143,6 +153,12 @@ class Probe:
     def predict_with_cue(self, samples: np.ndarray, cue: np.ndarray) -> Chunks:
         """Return the network's chunks for the samples' observations with other coordinates (N, 2) [m]."""
         return self.predict(samples, lambda raw, here: with_cue(raw, torch.from_numpy(cue[here]).to(raw_like(raw))))
+
+    def episodes_of(self, samples: np.ndarray) -> list[int]:
+        """Return the samples' episodes."""
+        index = self.dataset.vectors(samples.tolist()).episode_index
+        assert index is not None
+        return index.tolist()
 
     def raw(self, samples: np.ndarray) -> Batch:
         """Return the raw batch of some samples, without what only training needs."""

@@ -20,8 +20,8 @@ SHARES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 DELTA = 0.01
 """Metres."""
 HARDLY, SEES = 0.1, 0.5
-"""Shares of the demonstrations' response below which a policy hardly answers to the coordinate, and below which one that
-obeys must find the last centimetres by itself."""
+"""Shares of the demonstrations' response: below the first a policy hardly answers to the coordinate; below the second
+one that obeys must find the last centimetres by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ class Tripwire(Callback):
             return f"collapse: coordinate ignored since step {step} (swap test {100 * obeyed:.0f} %)"
         if self.ignored_since is not None and obeyed >= RECOVERED:
             self.ignored_since = None
-            return f"recovered: coordinate used again since step {step} (swap test {100 * obeyed:.0f} %)"
+            return f"recovered: coordinate used since step {step} (swap test {100 * obeyed:.0f} %)"
         return None
 
     def state_dict(self) -> dict[str, Any]:
