@@ -42,6 +42,8 @@ COPIED = replace(_FEW, name="copied-L1", copies=5)
 """Seed 000: five copies of each trajectory, two clusters."""
 MISLED = replace(CLUSTERED["L1"], name="misled-L1", uninformed=0.5)
 """Seed 000: coordinates that tell nothing in part of the data."""
+UNTOLD = replace(CLUSTERED["L1"], name="untold-L1", uninformed=1.0)
+"""Coordinates that tell nothing at all: what is trained on them is collapsed for certain, and diagnose must say so."""
 COPIED_MISLED = replace(COPIED, name="copied-misled-L1", uninformed=0.5)
 
 # --- policies -------------------------------------------------------------------------------------------------------
@@ -117,6 +119,17 @@ CURES = (
     ),
     _variant("crop-frame", "token + crop + frame", conditioning=("token", "crop", "frame")),
 )
+CROPPED = replace(
+    _variant(
+        "crop-overhead",
+        "token + crop, overhead camera only",
+        conditioning=("token", "crop"),
+        cue_crop_cameras=("overhead",),
+        cameras=("overhead",),
+    ),
+    samples_per_s=300,
+)
+STRONG_BLIND = _variant("strong-blind", "blind, strong coordinates", conditioning=("strong",), cameras=())
 RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
 
@@ -191,6 +204,8 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
         cells(UNIFORM["L1"], (BEST_OVERHEAD, BEST_BLIND), STANDARD),
         cells(CLUSTERED["L1"], (BEST_OVERHEAD, BEST_BLIND), OF_CLUSTERS),
+        cells(UNTOLD, (BLIND, STRONG_BLIND, BEST_BLIND, BEST_OVERHEAD, CROPPED), (AT_L1, IN_CLUSTERS)),
+        cells(UNTOLD, (BLIND, STRONG_BLIND), (AT_L1, IN_CLUSTERS), seeds=2)[2:],
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
         cells(CLUSTERED["L1"], (BASELINE, RAW_CUE), OF_CLUSTERS),
         cells(HARDEST, (BEST_FULL,), (AT_L3,)),

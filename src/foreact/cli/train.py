@@ -18,7 +18,10 @@ _TO_LIGHTNING = ("--accelerator", "--devices", "--num-nodes", "--strategy")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Train a policy. The preset (so101, r1pro, aloha, compact) comes first and gives every default below."""
+    """Train a policy. The preset comes first and gives every default below.
+
+    Told where to act: so101-grounded, compact-grounded. As published: so101, r1pro, aloha. For a CPU: compact.
+    """
 
     data: Path
     """Folder of the data set."""
@@ -28,6 +31,8 @@ class TrainOptions:
     """Continue the run in --out from its newest checkpoint."""
     calibration: Path | None = None
     """Where cameras and arm stand (foreact calibrate); what the data set says itself where it is not given."""
+    tripwire: int | None = None
+    """Steps between two looks at whether the coordinates are used, on held-out episodes: says so once they are not."""
     cache_dir: Path | None = None
     """Where decoded frames are kept; the user's cache where it is not given."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -51,6 +56,11 @@ def run(arguments: list[str]) -> int:
 
     from foreact.train.run import train
 
+    callbacks = []
+    if options.tripwire is not None:
+        from foreact.diagnose.tripwire import Tripwire
+
+        callbacks.append(Tripwire(every=options.tripwire, data=options.data))
     result = train(
         RunConfig(policy=options.policy, train=options.train),
         data=options.data,
@@ -58,6 +68,7 @@ def run(arguments: list[str]) -> int:
         resume=options.resume,
         calibration=options.calibration,
         cache_dir=options.cache_dir,
+        callbacks=callbacks,
     )
     if result.interrupted:
         return 130

@@ -65,7 +65,7 @@ class Tripwire(Callback):
         """Find the episodes; say so where there is nothing to watch."""
         assert isinstance(pl_module, ACTModule)
         dataset = _samples(trainer)
-        features = pl_module.inputs._features
+        features = pl_module.inputs.features
         probe = Probe(pl_module.model, pl_module.inputs, features, dataset, episodes=self._episodes)
         why = None if probe.has_cue else "the policy gets no coordinates x and y"
         if why is None:

@@ -76,7 +76,7 @@ class Inputs(nn.Module):
         """
         super().__init__()
         self._config = config
-        self._features = features
+        self.features = features
         self._ways = _ways(config, features)
         self.network_features = network_features(config, features)
         self.normalizer = Normalizer(config, self.network_features, statistics)
@@ -135,10 +135,10 @@ class Inputs(nn.Module):
         if self._hand is not None:
             assert batch.state is not None
             hand = self._hand(batch.state)
-        height = batch.environment_state.new_full((batch.size, 1), self._features.environment_height)
+        height = batch.environment_state.new_full((batch.size, 1), self.features.environment_height)
         cue = torch.cat([batch.environment_state[:, :CUE_DIM], height], dim=1)
         pixels = {}
-        for camera in self._features.cameras:
+        for camera in self.features.cameras:
             if _usable(camera, self._hand):
                 assert camera.calibration is not None
                 at, in_front = project(camera.calibration, cue, (camera.height, camera.width), hand)
@@ -149,7 +149,7 @@ class Inputs(nn.Module):
         if "heatmap" not in self._ways:
             return batch
         maps = {}
-        for camera in self._features.cameras:
+        for camera in self.features.cameras:
             shape = (batch.size, 1, camera.height, camera.width)
             if camera.name not in pixels:
                 maps[camera.name] = torch.zeros(shape, device=self.normalizer.get_buffer("image_mean").device)
@@ -165,7 +165,7 @@ class Inputs(nn.Module):
     def _views(self, batch: Batch, pixels: dict[str, Tensor]) -> Batch:
         """The crops: pictures, depth and maps by the name of the view."""
         images, depth, maps = {}, {}, {}
-        for camera in self._features.cameras:
+        for camera in self.features.cameras:
             if camera.name not in self._cropped:
                 continue
             grid = self._grid(camera, pixels[camera.name])
@@ -194,7 +194,7 @@ class Inputs(nn.Module):
         """The point of the coordinates' plane that each cell's middle looks at (B, h w, 2)."""
         points = {}
         for camera in self.network_features.cameras:
-            source = next(of for of in self._features.cameras if of.name == (camera.view_of or camera.name))
+            source = next(of for of in self.features.cameras if of.name == (camera.view_of or camera.name))
             if source.name not in pixels or source.calibration is None:
                 continue
             height, width = cells[camera.name]
@@ -207,7 +207,7 @@ class Inputs(nn.Module):
                 at = (middle + corner).expand(batch.size, -1, -1)
             else:
                 at = pixels[source.name][:, None] + middle - camera.width / 2
-            found = plane_points(source.calibration, at, size, self._features.environment_height, hand)
+            found = plane_points(source.calibration, at, size, self.features.environment_height, hand)
             if self.frame is not None:
                 assert batch.state is not None
                 found = found - self.frame.hand(batch.state)[0][:, None, :2]

@@ -25,7 +25,7 @@ def write_report(
     path: Path,
     *,
     title: str,
-    evaluations: Sequence[Evaluation],
+    evaluations: Mapping[str, Sequence[Evaluation]],
     facts: Mapping[str, str],
     commands: Sequence[tuple[str, str]],
     missing_controls: str = "",
@@ -37,25 +37,27 @@ def write_report(
     Args:
         path: The HTML file.
         title: Its heading.
-        evaluations: The first is the policy's; the others are its controls on the same seeds.
+        evaluations: By heading; in each the first is the policy's, the others are its controls on the same seeds. The
+            very first makes the headline.
         facts: What was done, as name and value.
         commands: What to try next, as command and reason.
         missing_controls: A sentence about controls that were not run; empty where all were.
         video: An MP4 to embed.
         pictures: Captions and PNG files to embed.
     """
-    first = evaluations[0]
+    heading, (first, *_) = next(iter(evaluations.items()))
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>",
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>",
-        f"<p class='rate'>{html.escape(first.rate_text())}</p>",
+        f"<p class='rate'>{html.escape(f'{heading}: {first.rate_text()}')}</p>",
         "<p>Episodes that end with the told block in the bowl, with 95 % Wilson interval. "
         f"Wrong block taken: {first.confusions}.</p>",
     ]
     if video is not None:
         parts.append(f"<video controls autoplay loop muted src='{_data_url(video, 'video/mp4')}'></video>")
         parts.append("<p>Left of each pair the overhead camera, right the wrist camera; the cross is the cue.</p>")
-    parts.append(_table(evaluations))
+    for name, of in evaluations.items():
+        parts.append(f"<h2>{html.escape(name)}</h2>{_table(of)}")
     if missing_controls:
         parts.append(f"<p>{html.escape(missing_controls)}</p>")
     for caption, picture in (pictures or {}).items():
