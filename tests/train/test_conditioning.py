@@ -1,0 +1,144 @@
+"""Training, loading and acting with the ways of conditioning, on demonstrations recorded in the simulation."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from foreact.config import Conditioning, RunConfig
+from foreact.data.calibration import write_calibration
+from foreact.data.sidecar import read_sidecar
+from foreact.errors import ConfigError
+from foreact.policy.checkpoint import load_policy, read_meta
+from foreact.sim.env import REST_ARM, PickPlaceEnv
+from foreact.sim.kinematics import Kinematics
+from foreact.sim.record import RecordConfig, record
+from foreact.sim.rollout import rollout
+from foreact.sim.task import level
+from foreact.train.run import train
+
+TASK = level("L1", overhead_size=(64, 64), wrist_size=(64, 64))
+EVERY_WAY = get_args(Conditioning)
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scenes, each with both of its blocks as target."""
+    return record(
+        RecordConfig(task=TASK, episodes=4, paired=True), tmp_path_factory.mktemp("demos") / "d", workers=1
+    ).root
+
+
+def with_ways(run: RunConfig, *ways: Conditioning, **changes: object) -> RunConfig:
+    policy = replace(run.policy, conditioning=ways, cue_crop=0.5)
+    return RunConfig(policy=policy, train=replace(run.train, cue_noise=0.01, **changes))  # type: ignore[arg-type]
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_all_ways_together_train_resume_bit_for_bit_and_act(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = with_ways(tiny_run, *EVERY_WAY, sampling="paired", grad_share=True, steps=4, val_every=2, save_every=2)
+    whole = train(run, data=demos, out=tmp_path / "whole", cache_dir=cache_dir)
+    train(run, data=demos, out=tmp_path / "parts", cache_dir=cache_dir)
+    for file in (tmp_path / "parts/checkpoints/step-000004").iterdir():
+        file.unlink()
+    (tmp_path / "parts/checkpoints/step-000004").rmdir()
+    resumed = train(run, data=demos, out=tmp_path / "parts", cache_dir=cache_dir, resume=True)
+    one, two = (load_file(of.checkpoint / "model.safetensors") for of in (whole, resumed))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+    terms = {name for line in logged(tmp_path / "whole") for name in line}
+    assert {"train/auxiliary", "train/contrastive"} <= terms
+
+    policy = load_policy(tmp_path / "whole")
+    (episode,) = rollout(policy, replace(TASK, max_seconds=1.0), [0], n_envs=1)
+    low, high = PickPlaceEnv(TASK).action_space.low, PickPlaceEnv(TASK).action_space.high
+    assert (episode.actions[:, :5] >= low[:5] - 1e-6).all()
+    assert (episode.actions[:, :5] <= high[:5] + 1e-6).all()
+    assert episode.steps == 10
+
+
+def test_the_shares_of_the_gradient_are_shares_and_the_cue_has_none_where_nothing_reads_it(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    for name, ways in (("token", ("token",)), ("crop", ("crop",))):
+        run = with_ways(tiny_run, *ways, grad_share=True, steps=3)  # type: ignore[arg-type]
+        train(run, data=demos, out=tmp_path / name, cache_dir=cache_dir)
+        lines = [line for line in logged(tmp_path / name) if "grad_share/state" in line]
+        assert len(lines) == 3
+        for line in lines:
+            shares = {key: value for key, value in line.items() if key.startswith("grad_share/")}
+            assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
+            # With the crop alone the cue decides what is cut out, and no number of it enters the network.
+            assert ("grad_share/coordinates" in shares and shares["grad_share/coordinates"] > 0) == (name == "token")
+
+
+def test_a_grounded_policy_sees_the_same_problem_wherever_the_scene_is(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    """An untrained blind policy in the hand's frame: shifting hand and cue alike shifts its chunk alike."""
+    run = with_ways(tiny_run, "token", "frame", steps=3)
+    run = replace(run, policy=replace(run.policy, cameras=()))
+    train(run, data=demos, out=tmp_path / "run", cache_dir=cache_dir)
+    policy = load_policy(tmp_path / "run")
+    hand = policy.inputs.frame
+    assert hand is not None
+    kinematics = Kinematics()
+    spots = np.array([[0.20, 0.05, 0.08], [0.21, -0.04, 0.08]])
+    states = [np.append(kinematics.inverse(spot, 0.0, np.array(REST_ARM)), 0.5).astype(np.float32) for spot in spots]
+    places, turns = hand.hand(torch.from_numpy(np.stack(states)))
+    np.testing.assert_allclose(turns[0], turns[1], atol=1e-3)  # jaws straight down at both
+    cue = np.array([0.05, 0.02], np.float32)
+    chunks = [
+        policy.predict_chunk({"observation.state": of, "observation.environment_state": place[:2].numpy() + cue})
+        for of, place in zip(states, places, strict=True)
+    ]
+    moved = [chunk[:, :3] - place.numpy() for chunk, place in zip(chunks, places, strict=True)]
+    assert np.abs(moved[0]).max() > 0.01
+    np.testing.assert_allclose(moved[0], moved[1], atol=1e-4)
+
+
+def test_a_calibration_file_goes_into_the_checkpoint_and_a_resumed_run_keeps_it(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    sidecar = read_sidecar(demos)
+    moved = replace(sidecar.cameras["overhead"], position=(0.5, 0.0, 0.5))
+    write_calibration(tmp_path / "robot.yaml", replace(sidecar, cameras={"overhead": moved}, scenes=None))
+    run = with_ways(tiny_run, "token", "crop", steps=4, val_every=2, save_every=2)
+    first = train(run, data=demos, out=tmp_path / "run", cache_dir=cache_dir, calibration=tmp_path / "robot.yaml")
+    cameras = {camera.name: camera.calibration for camera in read_meta(first.checkpoint).features.cameras}
+    assert cameras["overhead"] is not None
+    assert cameras["overhead"].position == (0.5, 0.0, 0.5)
+    assert cameras["wrist"] == sidecar.cameras["wrist"]
+    longer = replace(run, train=replace(run.train, steps=6))
+    again = train(longer, data=demos, out=tmp_path / "run", cache_dir=cache_dir, resume=True)
+    assert read_meta(again.checkpoint).features == read_meta(first.checkpoint).features
+    other = replace(moved, position=(0.6, 0.0, 0.5))
+    write_calibration(tmp_path / "other.yaml", replace(sidecar, cameras={"overhead": other}, scenes=None))
+    with pytest.raises(ConfigError, match=r"other.yaml' is not what the run to resume was started with"):
+        train(
+            longer,
+            data=demos,
+            out=tmp_path / "run",
+            cache_dir=cache_dir,
+            resume=True,
+            calibration=tmp_path / "other.yaml",
+        )
+
+
+def test_data_without_calibration_are_refused_before_anything_is_trained(
+    tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="conditioning crop needs a calibrated camera, and none is"):
+        train(with_ways(tiny_run, "crop"), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)
+    with pytest.raises(ConfigError, match="'frame' needs the arm's kinematics"):
+        train(with_ways(tiny_run, "frame"), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)
