@@ -30,6 +30,37 @@ def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest
     assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
+def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer demonstrations and steps, and simulated data in the place of the reader's own."""
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    small = ["--train.steps", "2", "--train.warmup-steps", "1", "--train.batch-size", "2", "--policy.dim-model", "32"]
+    small += ["--policy.n-encoder-layers", "1", "--policy.n-vae-encoder-layers", "1"]
+    blocks = BLOCK.findall((ROOT / "docs" / "conditioning.md").read_text())
+    assert [language for language, _ in blocks] == ["csv", "sh", "yaml", "sh", "sh", "sh", "python"]
+    (tmp_path / "clicks.csv").write_text(blocks[0][1])
+    for language, body in blocks[1:6]:
+        if language == "yaml":
+            with (tmp_path / "robot.yaml").open("a") as file:
+                file.write(body)
+            continue
+        for line in body.splitlines():
+            words = shlex.split(line.replace("--episodes 400 --cameras 128x128", "--episodes 4 --cameras 64x64"))
+            words += small if words[1] == "train" else []
+            words = [word.replace("my_dataset", "demos") for word in words]
+            call = [sys.executable, "-m", "foreact.cli.main", *words[1:]]
+            done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+    code = (
+        "from foreact import load_policy; from foreact.sim.env import PickPlaceEnv; from foreact.sim.task import level\n"
+        "env = PickPlaceEnv(level('L2', overhead_size=(64, 64), wrist_size=(64, 64)))\n"
+        "observation, _ = env.reset(seed=0)\n" + blocks[6][1] + "assert action.shape == (6,)\n"
+    ).replace("runs/grounded", "runs/compact")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_links_to_or_names_exists(page: Path) -> None:
     text = page.read_text()
