@@ -90,18 +90,20 @@ BEST = _best(_variant("best", "best: token + crop + frame, noisy cue"))
 BEST_OVERHEAD = replace(
     _best(_variant("best-overhead", "best, overhead camera only", cameras=("overhead",))), samples_per_s=300
 )
+_FULL = _best(_variant("best-full", "best + world, overhead camera only, its full picture too", cameras=("overhead",)))
 BEST_FULL = replace(
-    _best(
-        _variant(
-            "best-full",
-            "best, overhead camera only, its full picture too",
-            cameras=("overhead",),
+    _FULL,
+    run=replace(
+        _FULL.run,
+        policy=replace(
+            _FULL.run.policy,
+            conditioning=(*_FULL.run.policy.conditioning, "world"),
             cue_crop_full=("overhead",),
-        )
+        ),
     ),
     samples_per_s=100,
 )
-"""For L3: the bowl is told by nothing but the picture."""
+"""For L3: the bowl is told by nothing but the picture, whose cells know which point, seen from the hand, they show."""
 BEST_BLIND = replace(_best(_variant("best-blind", "best without pictures", cameras=())), samples_per_s=400)
 """The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
 BLIND = _variant("blind", "blind: no pictures", cameras=())
