@@ -46,15 +46,16 @@ def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: 
                 file.write(body)
             continue
         for line in body.splitlines():
-            words = shlex.split(line.replace("--episodes 400 --cameras 128x128", "--episodes 4 --cameras 64x64"))
+            words = shlex.split(line.replace("--episodes 400 --cameras 128x128", "--episodes 4 --cameras 48x64"))
             words += small if words[1] == "train" else []
             words = [word.replace("my_dataset", "demos") for word in words]
             call = [sys.executable, "-m", "foreact.cli.main", *words[1:]]
             done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, f"{line}\n{done.stderr}"
     code = (
-        "from foreact import load_policy; from foreact.sim.env import PickPlaceEnv; from foreact.sim.task import level\n"
-        "env = PickPlaceEnv(level('L2', overhead_size=(64, 64), wrist_size=(64, 64)))\n"
+        "from foreact import load_policy; from foreact.sim.env import PickPlaceEnv\n"
+        "from foreact.sim.task import level\n"
+        "env = PickPlaceEnv(level('L2', overhead_size=(48, 64), wrist_size=(48, 64)))\n"
         "observation, _ = env.reset(seed=0)\n" + blocks[6][1] + "assert action.shape == (6,)\n"
     ).replace("runs/grounded", "runs/compact")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)

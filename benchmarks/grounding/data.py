@@ -30,25 +30,26 @@ def prepare(data: Data, folder: Path, *, workers: int) -> Path:
         DataError: From recording.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    recording = _recording(data, folder)
-    with FileLock(f"{recording}.lock"):  # two sessions may want the same data
-        if not record(data.recording, recording, workers=workers).finished:
+    recorded = recording(data, folder)
+    with FileLock(f"{recorded}.lock"):  # two sessions may want the same data
+        if not record(data.recording, recorded, workers=workers).finished:
             raise KeyboardInterrupt
     if data.copies == 1 and not data.uninformed:
-        return recording
+        return recorded
     root = folder / f"{data.name}-{digest(data_settings(data))}"
     with FileLock(f"{root}.lock"):
         if not root.exists():
-            _rewrite(data, recording, root)
+            _rewrite(data, recorded, root)
     return root
 
 
 def recorded_seeds(data: Data, folder: Path) -> list[int]:
     """Return the seeds of the scenes that a prepared data set shows."""
-    return [scene["seed"] for scene in recorded_scenes(_recording(data, folder))]
+    return [scene["seed"] for scene in recorded_scenes(recording(data, folder))]
 
 
-def _recording(data: Data, folder: Path) -> Path:
+def recording(data: Data, folder: Path) -> Path:
+    """Return the folder of what was recorded, before anything in it was rewritten."""
     return folder / f"recording-{digest(plain({'recording': data_settings(data)['recording']}))}"
 
 

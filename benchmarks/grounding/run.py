@@ -18,7 +18,7 @@ from typing import Any, cast
 import mujoco
 import torch
 from benchmarks.grounding.cells import Cell, changes, plain
-from benchmarks.grounding.data import prepare, recorded_seeds
+from benchmarks.grounding.data import prepare, recorded_seeds, recording
 from benchmarks.grounding.lerobot_peer import PYTHON, LeRobotPolicy, saved_steps, train_lerobot
 from benchmarks.grounding.measure import measure, query_ms
 from benchmarks.grounding.results import RESULTS, write_result
@@ -85,7 +85,8 @@ def run_cell(cell: Cell, machine: Machine, *, redo: bool = False) -> Path:
         figures = _figures(cell, policy, folder, machine)
         n_parameters = sum(parameter.numel() for parameter in policy.model.parameters())
         versions = {}
-        diagnosis = _diagnosis(data, out, folder, machine) if cell.diagnose else None
+        told = recording(cell.data, machine.work / "data")  # where coordinates were made to lie, the true ones
+        diagnosis = _diagnosis(told, out, folder, machine) if cell.diagnose else None
     source = open_source(data)
     figures["training"] |= {
         "parameters_million": round(n_parameters / 1e6, 2),

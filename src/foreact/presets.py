@@ -166,7 +166,8 @@ _SO101_GROUNDED = RunConfig(
 """SO-101 told where to act (docs/conditioning.md); needs a calibrated camera and the arm's kinematics."""
 
 _COMPACT_GROUNDED = RunConfig(
-    policy=replace(_COMPACT.policy, conditioning=_GROUNDED), train=replace(_COMPACT.train, cue_noise=0.01)
+    policy=replace(_COMPACT.policy, conditioning=_GROUNDED),
+    train=replace(_COMPACT.train, cue_noise=0.01, steps=4000, val_every=1000, save_every=1000),
 )
 """The same made small."""
 

@@ -29,7 +29,7 @@ def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
 def random_crop(batch: Batch, size: tuple[int, int] | None, generator: torch.Generator) -> Batch:
     """Return the batch with each picture cropped at a random place.
 
-    One place is drawn a sample, as a share of the room there is, and used for all its cameras and their depth.
+    One place is drawn a sample, as a share of the room there is, and used for all its cameras, depth and maps.
 
     Args:
         batch: Raw.
@@ -46,7 +46,7 @@ def random_crop(batch: Batch, size: tuple[int, int] | None, generator: torch.Gen
     def crop(pictures: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {camera: _crop_at(picture, size, place, camera) for camera, picture in pictures.items()}
 
-    return replace(batch, images=crop(batch.images), depth=crop(batch.depth))
+    return replace(batch, images=crop(batch.images), depth=crop(batch.depth), cue_maps=crop(batch.cue_maps))
 
 
 def center_crop(batch: Batch, size: tuple[int, int] | None) -> Batch:
@@ -61,7 +61,7 @@ def center_crop(batch: Batch, size: tuple[int, int] | None) -> Batch:
             cropped[camera] = picture[..., top : top + size[0], left : left + size[1]]
         return cropped
 
-    return replace(batch, images=crop(batch.images), depth=crop(batch.depth))
+    return replace(batch, images=crop(batch.images), depth=crop(batch.depth), cue_maps=crop(batch.cue_maps))
 
 
 def _room(picture: Tensor, size: tuple[int, int], camera: str) -> tuple[int, int]:

@@ -131,6 +131,15 @@ def apply_calibration(features: Features, calibration: Sidecar, origin: str = "t
                 f"{origin}: camera '{camera.name}' has size {of.size[0]}, {of.size[1]}, its pictures are "
                 f"{camera.height} high and {camera.width} wide; 'size' is height, then width"
             )
+    for camera in features.cameras:
+        if (of := calibration.cameras.get(camera.name)) is not None:
+            ratio = (camera.height / camera.width) / (of.size[0] / of.size[1])
+            if abs(ratio - 1) > 0.01:
+                raise DataError(
+                    f"{origin}: camera '{camera.name}' was calibrated at {of.size[0]}x{of.size[1]}, the data have "
+                    f"{camera.height}x{camera.width}: another shape is another part of the sensor; calibrate at the "
+                    "recorded shape"
+                )
     arm = calibration.arm
     if arm is not None:
         names = (*arm.joints, arm.gripper) if arm.gripper else arm.joints

@@ -17,7 +17,7 @@ from foreact.diagnose.attention import attention_paid, judge_attention
 from foreact.diagnose.collapse import collapse, judge_collapse
 from foreact.diagnose.finding import Finding, worst_first
 from foreact.diagnose.gradient import METRICS, judge_gradient, read_gradient_shares
-from foreact.diagnose.inputs_used import inputs_used, judge_inputs_used
+from foreact.diagnose.inputs_used import IGNORED, InputsUsed, inputs_used, judge_inputs_used
 from foreact.diagnose.other_cues import known_places, other_cues
 from foreact.diagnose.probe import Probe, first_episodes
 from foreact.diagnose.remedies import for_an_ignored_coordinate
@@ -101,8 +101,8 @@ def diagnose(
     log = _run_folder(directory) / METRICS
     with _progress() as advance:
         probe = Probe(policy.model, policy.inputs, policy.features, dataset, advance=advance)
-        findings = _about_the_coordinate(probe, source, meta)
         used = inputs_used(probe, episodes=FEWER)
+        findings = _about_the_coordinate(probe, source, meta, used)
         if used is not None:
             findings.append(judge_inputs_used(used))
         findings.append(judge_gradient(read_gradient_shares(log)))
@@ -118,7 +118,9 @@ def diagnose(
     )
 
 
-def _about_the_coordinate(probe: Probe, source: EpisodeSource, meta: CheckpointMeta) -> list[Finding]:
+def _about_the_coordinate(
+    probe: Probe, source: EpisodeSource, meta: CheckpointMeta, used: InputsUsed | None
+) -> list[Finding]:
     if not probe.has_cue:
         n = probe.features.environment_dim
         return [
@@ -141,10 +143,14 @@ def _about_the_coordinate(probe: Probe, source: EpisodeSource, meta: CheckpointM
         swapped = swap_test(probe, response, trials)
         obeys = swapped.rate >= USED
         findings.append(judge_swap(swapped, remedy))
+    elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < IGNORED:
+        findings.append(_untold(change))
     else:
         reason = "no other place is known" if response is not None else _NO_RESPONSE
         findings.append(_unknown("swap", f"uses the coordinate: cannot tell: {reason}"))
-    findings.append(judge_sensitivity(sensitivity(probe, response, episodes=FEWER), remedy, obeys=obeys))
+    sees = bool(probe.features.cameras)
+    measured = sensitivity(probe, response, episodes=FEWER)
+    findings.append(judge_sensitivity(measured, remedy, obeys=obeys, sees=sees))
     if response is not None:
         findings.append(judge_collapse(collapse(probe, response), remedy))
     else:
@@ -153,6 +159,17 @@ def _about_the_coordinate(probe: Probe, source: EpisodeSource, meta: CheckpointM
 
 
 _NO_RESPONSE = "the demonstrations' first chunks hardly depend on the coordinate, or there are fewer than 5 episodes"
+
+
+def _untold(change: float) -> Finding:
+    return Finding(
+        question="swap",
+        title="Does it go to the block that is named?",
+        verdict=f"uses the coordinate: no: another one changes the chunk by {change:.2f} (1 = as demonstrated)",
+        severity="fault",
+        remedy="the demonstrations hardly depend on their coordinates: check that these are the target's, in metres in "
+        "the frame of the arm's base",
+    )
 
 
 def _unknown(question: str, verdict: str) -> Finding:

@@ -103,7 +103,7 @@ def _summary(probe: Probe, samples: np.ndarray, share: float, slopes: list[Chunk
     )
 
 
-def judge_sensitivity(measured: Sensitivity, remedy: str, *, obeys: bool) -> Finding:
+def judge_sensitivity(measured: Sensitivity, remedy: str, *, obeys: bool, sees: bool = True) -> Finding:
     """Put sensitivities into words.
 
     Args:
@@ -111,6 +111,7 @@ def judge_sensitivity(measured: Sensitivity, remedy: str, *, obeys: bool) -> Fin
         remedy: What helps where the coordinate is ignored.
         obeys: Whether the swap test was passed. A policy that was told inexact coordinates goes to the block that it
             sees near them: it obeys, and yet a centimetre moves it little.
+        sees: Whether it has pictures to look at.
     """
     start, knows_hand = measured.at[0], measured.at[0].hand is not None
     strongest = max(measured.at, key=lambda at: at.hand if at.hand is not None else at.chunk)
@@ -128,7 +129,7 @@ def judge_sensitivity(measured: Sensitivity, remedy: str, *, obeys: bool) -> Fin
         ratio = measured.gain / measured.demonstrated_gain
         hardly = ratio < HARDLY and not obeys
         verdict += f"; where demonstrations differ most, {100 * ratio:.0f} % of what they do"
-        if ratio < SEES and obeys:
+        if ratio < SEES and obeys and sees:
             verdict += ": it looks for the block near the place that it is told"
     return Finding(
         question="sensitivity",

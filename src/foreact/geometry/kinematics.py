@@ -84,7 +84,7 @@ class InverseKinematics:
             if np.abs(step).max() < 1e-5:
                 break
         missed = float(np.linalg.norm(position - self.forward(angles)[0]))
-        if missed > TOLERANCE:
+        if not missed <= TOLERANCE:
             x, y, z = position
             limited = np.flatnonzero((angles == self.lower) | (angles == self.upper))
             why = f" with {', '.join(self._names[joint] for joint in limited)} at the limit" if len(limited) else ""

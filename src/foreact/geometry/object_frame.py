@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -114,6 +115,32 @@ class ObjectFrame(nn.Module):
         turns = rotation_matrix(displacement[..., 3:6]) @ turn[:, None]
         joints = (state[:, self.hand.joints] * self.hand.unit)[:, None].expand(-1, displacement.shape[1], -1)
         return torch.cat([poses, turns[..., 0], turns[..., 1], displacement[..., len(_ACTION) :], joints], dim=-1)
+
+
+def check_joints(features: Features, states: np.ndarray) -> None:
+    """Refuse recorded states (N, S) whose joints cannot be those of the arm: another unit, or another zero.
+
+    Raises:
+        ConfigError: If more than one in twenty frames has a joint beyond its limits by more than 0.2 rad, or no joint
+            moves by a hundredth of its range.
+    """
+    arm = known_arm(features)
+    places = _places("state", arm.joints, features.state_names)
+    joints = states[:, places].astype(np.float64) * (1.0 if arm.unit == "rad" else np.pi / 180)
+    lower, upper = np.array(arm.limits).T
+    outside = ((joints < lower - 0.2) | (joints > upper + 0.2)).mean(axis=0)
+    worst = int(outside.argmax())
+    if outside[worst] > 0.05:
+        raise ConfigError(
+            f"joint '{arm.joints[worst]}' is beyond its limits in {outside[worst]:.0%} of the frames, between "
+            f"{joints[:, worst].min():.2f} and {joints[:, worst].max():.2f} rad; check "
+            f"joint_unit (now '{arm.unit}') and the arm's zero in the calibration"
+        )
+    if (np.ptp(joints, axis=0) < 0.01 * (upper - lower)).all():
+        raise ConfigError(
+            "no joint of the arm moves by a hundredth of its range; check joint_unit in the calibration (now "
+            f"'{arm.unit}')"
+        )
 
 
 def _has_goal(features: Features) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from foreact.config import PolicyConfig
+from foreact.errors import UnreachableError
 from foreact.geometry.kinematics import InverseKinematics
 from foreact.geometry.object_frame import POSE, action_layout, known_arm
 from foreact.normalizer import binary_dimensions
@@ -146,6 +147,10 @@ class BinaryActions:
         self._executor.reset()
 
 
+_ELSEWHERE = 1.0
+"""An arm that is this far [rad] from its last command was held or pushed; a chunk is some ticks old, so not less."""
+
+
 class HandPoses:
     """Turns hand poses, after another executor has queued or averaged them, into joint positions.
 
@@ -179,13 +184,23 @@ class HandPoses:
         """
         row = self._executor.next_action().astype(np.float64)
         n_joints = len(self._joints)
-        start = row[-n_joints:] if self._last is None else self._last
-        angles = self._kinematics.inverse(row[:3], _orthonormal(row[3:6], row[6:POSE]), start)
-        self._last = angles
+        angles = self._angles(row[:3], _orthonormal(row[3:6], row[6:POSE]), present=row[-n_joints:])
         action = np.empty(n_joints + len(self._others), np.float32)
         action[self._joints] = angles * self._unit
         action[self._others] = row[POSE:-n_joints]
         return action
+
+    def _angles(self, position: np.ndarray, turn: np.ndarray, *, present: np.ndarray) -> np.ndarray:
+        """Solve from the last command, so that commands are smooth, or from where the arm was seen, if elsewhere."""
+        last, self._last = self._last, None
+        starts = [present] if last is None or np.abs(last - present).max() > _ELSEWHERE else [last, present]
+        for start in starts:
+            try:
+                self._last = self._kinematics.inverse(position, turn, start)
+                return self._last
+            except UnreachableError as error:
+                unreachable = error
+        raise unreachable
 
     def reset(self) -> None:
         """Begin a new episode."""

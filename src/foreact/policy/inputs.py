@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from foreact.config import PolicyConfig
 from foreact.data.images import center_crop, random_crop
 from foreact.data.statistics import statistics_of
 from foreact.errors import ConfigError, unknown_name
-from foreact.geometry.object_frame import HandPose, ObjectFrame
+from foreact.geometry.object_frame import HandPose, ObjectFrame, check_joints
 from foreact.geometry.projection import Pose, plane_points, project
 from foreact.normalizer import Normalizer
 from foreact.records import Batch, Camera, Features, Statistics
@@ -94,6 +95,11 @@ class Inputs(nn.Module):
             crop_seed: Of the places of random crops (training); None crops the middle.
             cells: With `world`: height and width of each camera's feature map (`ACT.feature_sizes`).
         """
+        with torch.autocast(self.normalizer.get_buffer("image_mean").device.type, enabled=False):
+            return self._prepare(batch, crop_seed, cells or {})
+
+    def _prepare(self, batch: Batch, crop_seed: int | None, cells: Mapping[str, tuple[int, int]]) -> Batch:
+        """In full precision: in bf16 a hand would be millimetres off."""
         pixels, hand = self._cue_pixels(batch)
         batch = self._with_maps(batch, pixels)
         views = self._views(batch, pixels)
@@ -103,7 +109,7 @@ class Inputs(nn.Module):
         else:
             batch = random_crop(batch, size, torch.Generator().manual_seed(crop_seed))
         batch = _merge(batch, views, {camera.name for camera in self.network_features.cameras})
-        points = self._cell_points(batch, pixels, hand, cells or {}) if "world" in self._ways else {}
+        points = self._cell_points(batch, pixels, hand, cells) if "world" in self._ways else {}
         if self.frame is not None:
             batch = self.frame.encode(batch)
         maps = batch.cue_maps
@@ -223,9 +229,12 @@ def network_statistics(features: Features, vectors: Iterable[Batch]) -> Statisti
         vectors: Raw batches of all training samples without pictures.
     """
     frame = ObjectFrame(features)
+    states: list[np.ndarray] = []
     parts: dict[str, list[Tensor]] = {}
     for batch in vectors:
         encoded = frame.encode(batch)
+        assert batch.state is not None
+        states.append(batch.state.numpy())
         assert encoded.action is not None
         assert encoded.action_is_pad is not None
         of = {keys.STATE: encoded.state, keys.ENVIRONMENT_STATE: encoded.environment_state}
@@ -233,6 +242,7 @@ def network_statistics(features: Features, vectors: Iterable[Batch]) -> Statisti
         for key, value in of.items():
             if value is not None:
                 parts.setdefault(key, []).append(value)
+    check_joints(features, np.concatenate(states))
     return {key: statistics_of([part.numpy() for part in of]) for key, of in parts.items()}
 
 
@@ -240,6 +250,8 @@ def cue_noise(batch: Batch, sigma: float, generator: torch.Generator) -> Batch:
     """Return the batch with Gaussian noise [m] added to the cue of each sample."""
     if sigma == 0 or batch.environment_state is None:
         return batch
+    if batch.environment_state.shape[1] < CUE_DIM:
+        raise ConfigError("train.cue_noise is for coordinates x and y [m], and the data have only one dimension")
     noise = sigma * torch.randn((batch.size, CUE_DIM), generator=generator)
     return with_cue(batch, batch.environment_state[:, :CUE_DIM] + noise.to(batch.environment_state))
 
@@ -332,6 +344,16 @@ def _check(config: PolicyConfig, features: Features) -> None:
             f"conditioning {named} needs a calibrated camera, and none is; "
             "calibrate one (foreact calibrate --help) and give the file with --calibration"
         )
+    if "crop" in ways:
+        names = [camera.name for camera in features.cameras]
+        for name in config.cue_crop_full:
+            if name not in names:
+                raise ConfigError(f"policy.cue_crop_full: {unknown_name('camera', name, names)}")
+        if not _cropped(config, features):
+            raise ConfigError(
+                "conditioning crop has no camera to crop: cameras on the hand are only cropped where "
+                "policy.cue_crop_cameras names them, and those it names must be calibrated"
+            )
     if left_out:
         _log.warning(
             "conditioning %s leaves out camera %s: not calibrated, or on a hand whose pose is not known",

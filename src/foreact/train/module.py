@@ -17,6 +17,9 @@ from foreact.policy.inputs import CUE_DIM, Inputs, cue_noise, network_features, 
 from foreact.records import Batch, Features, Statistics
 from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
 
+_CUE_NOISE = 0x5EED
+"""Told apart from the batch's other noise: the latent's must not say what was added to the cue."""
+
 
 class ACTModule(lightning.LightningModule):
     """Raw batches in, loss terms out.
@@ -48,13 +51,13 @@ class ACTModule(lightning.LightningModule):
             TrainingError: If a term of the loss is not finite; names the term and the episodes in the batch.
         """
         seed = _mix(self.run.train.seed, batch_idx, self.global_rank)
-        generator = torch.Generator().manual_seed(seed)
-        batch = cue_noise(batch, self.run.train.cue_noise, generator)
+        noise = torch.Generator().manual_seed(seed ^ _CUE_NOISE)
+        batch = cue_noise(batch, self.run.train.cue_noise, noise)
         prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.feature_sizes)
-        if self.run.train.grad_share and self.global_step % self.run.train.log_every == 0:
+        if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
             self._watched = _inputs_of(prepared)
         output = self.model(prepared, z="posterior" if self.run.policy.use_vae else "zero")
-        contrastive = "contrastive" in self.run.policy.conditioning
+        contrastive = "contrastive" in self.run.policy.conditioning and batch.environment_state is not None
         other = self._counterfactual(batch, prepared, output, seed) if contrastive else None
         terms = act_loss(output, prepared, self.run.policy, counterfactual=other).terms()
         for name, value in terms.items():

@@ -14,6 +14,7 @@ import numpy as np
 from foreact.config import TrainConfig
 from foreact.data.dataset import ChunkDataset
 from foreact.errors import ConfigError
+from foreact.policy.inputs import CUE_DIM
 
 RADIUS = 0.02
 """Coordinates that differ by at most this [m] are one place."""
@@ -113,7 +114,7 @@ def _weights(dataset: ChunkDataset) -> np.ndarray:
                 "train.sampling balanced needs coordinates, but the data have no observation.environment_state; "
                 "choose uniform"
             )
-        coordinates.append(episode.environment_state.mean(axis=0))
+        coordinates.append(episode.environment_state[:, :CUE_DIM].mean(axis=0))
     places, lengths = np.stack(coordinates), np.array([episode.length for episode in dataset.episodes])
     crowds = [np.sum(np.linalg.norm(places - place, axis=1) <= RADIUS) for place in places]
     return np.repeat(1.0 / (np.array(crowds) * lengths), lengths)

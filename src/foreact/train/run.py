@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRa
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import foreact
-from foreact.config import RunConfig, policy_config_from_dict, to_dict, train_config_from_dict
+from foreact.config import RunConfig, TrainConfig, policy_config_from_dict, to_dict, train_config_from_dict
 from foreact.console import console
 from foreact.data.calibration import read_calibration
 from foreact.data.dataset import ChunkDataset
@@ -236,7 +236,8 @@ def _check_same(run: RunConfig, fingerprint: str, meta: CheckpointMeta) -> None:
     """A resumed run must go on with the same network, optimiser, data and split."""
     for kind, before, now, free in (
         ("policy", to_dict(meta.policy), to_dict(run.policy), set()),
-        ("train", dict(meta.provenance["train"]), to_dict(run.train), _MAY_CHANGE),
+        # Options that an older run did not have were at their defaults.
+        ("train", to_dict(TrainConfig()) | meta.provenance["train"], to_dict(run.train), _MAY_CHANGE),
     ):
         for name, value in before.items():
             if name not in free and now[name] != value:
@@ -265,7 +266,8 @@ def _trainer(
     callbacks: list[Callback] = [interrupt]
     if config.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-    # After those, so that it sees the step's averaged weights and the request to stop.
+    callbacks.extend(more)
+    # After those, so that it sees the step's averaged weights, what they noted and the request to stop.
     callbacks.append(
         SaveCheckpoints(
             out / CHECKPOINTS,
@@ -276,7 +278,6 @@ def _trainer(
     )
     callbacks.append(throughput)  # last, so that what the others do does not count as waiting for data
     callbacks.append(LearningRateMonitor(logging_interval="step"))
-    callbacks.extend(more)
     loggers: list[Logger] = [JSONLLogger(out / "metrics.jsonl", resume_at=resume_at)]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
