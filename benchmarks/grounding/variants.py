@@ -33,6 +33,8 @@ def _data(name: str, of_level: str, *, episodes: int = DEMONSTRATIONS, paired: b
 
 CLUSTERED = {name: _data("clusters", name, positions="clusters") for name in LEVELS}
 UNIFORM = {name: _data("uniform", name) for name in LEVELS}
+MIXED = _data("mixed", "L2", episodes=500, min_separation=0.06)
+"""What the quickstart records: L2 with other blocks as near as they stand at L1."""
 HARDEST = _data("uniform", "L3", episodes=500)
 PAIRED = {name: _data("paired", name, paired=True) for name in LEVELS}
 ALONE = {name: _data("alone", name, confusers=(0, 0)) for name in LEVELS}
@@ -87,6 +89,15 @@ def _longer(variant: Variant, times: int) -> Variant:
 
 BASELINE = _variant("baseline", "baseline: coordinates as a token")
 BEST = _best(_variant("best", "best: token + crop + frame, noisy cue"))
+DEFAULT = replace(
+    _variant(
+        "default", "the quickstart: preset compact-grounded, overhead camera only", _GROUNDED, cameras=("overhead",)
+    ),
+    samples_per_s=300,
+)
+DEFAULT_BLIND = replace(
+    _variant("default-blind", "the quickstart without pictures", _GROUNDED, cameras=()), samples_per_s=400
+)
 BEST_OVERHEAD = replace(
     _best(_variant("best-overhead", "best, overhead camera only", cameras=("overhead",))), samples_per_s=300
 )
@@ -202,6 +213,8 @@ def study() -> tuple[Cell, ...]:
         ]
 
     lines = [
+        cells(MIXED, (DEFAULT,), CHOSEN),
+        cells(MIXED, (DEFAULT_BLIND,), STANDARD),
         cells(UNIFORM["L2"], (BEST_OVERHEAD,), CHOSEN),
         cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
         cells(UNIFORM["L1"], (BEST_OVERHEAD, BEST_BLIND), STANDARD),

@@ -160,3 +160,11 @@ def test_a_size_on_its_side_is_refused_and_another_scale_is_not() -> None:
 def test_features_without_a_state_take_an_arm() -> None:
     blind = Features(action_names=("shoulder", "gripper"))
     assert apply_calibration(blind, Sidecar(arm=ARM)).arm == ARM
+
+
+def test_pictures_of_another_shape_than_the_calibrated_are_refused() -> None:
+    """A webcam's wide mode shows another part of the sensor."""
+    of = FULL.cameras["overhead"]
+    wide = Sidecar(cameras={"overhead": replace(of, size=(of.size[0], 2 * of.size[1]))})
+    with pytest.raises(DataError, match=r"camera 'overhead' was calibrated at .* another shape is another part"):
+        apply_calibration(FEATURES, wide)

@@ -217,3 +217,12 @@ def test_a_quaternions_matrix_is_mujocos() -> None:
         expected = np.zeros(9)
         mujoco.mju_quat2Mat(expected, quaternion / np.linalg.norm(quaternion))
         np.testing.assert_allclose(quaternion_matrix(tuple(quaternion)), expected.reshape(3, 3), atol=1e-12)
+
+
+def test_a_pose_that_is_not_a_number_is_unreachable() -> None:
+    """A broken network must not make the arm hold still and say nothing."""
+    arm = arm_of_model(build_arm())
+    kinematics, start = InverseKinematics(arm), np.zeros(len(arm.joints))
+    _, turn = kinematics.forward(start)
+    with pytest.raises(UnreachableError):
+        kinematics.inverse(np.full(3, np.nan), turn, start)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foreact.errors import ConfigError, UnreachableError
-from foreact.geometry.object_frame import ObjectFrame
+from foreact.geometry.object_frame import ObjectFrame, check_joints
 from foreact.policy.executor import ChunkQueue, HandPoses, TemporalEnsemble
 from foreact.records import Arm, Batch, Features
 
@@ -146,6 +146,26 @@ def test_a_pose_beyond_reach_is_an_error_that_says_how_far() -> None:
     with pytest.raises(UnreachableError, match=r"cannot reach \(0.450, 0.000, 0.100\) m: it stays 100 mm away"):
         executor.next_action()
     np.testing.assert_allclose(executor.next_action()[2], 0.6)  # the tick is over, and the next one is fine
+
+
+def test_an_arm_that_was_pushed_is_solved_for_from_where_it_is() -> None:
+    """From the last command, far away, the elbow would bend the other way."""
+    frame, executor = ObjectFrame(FEATURES), HandPoses(ChunkQueue(1), FEATURES)
+    for base, elbow in ((0.4, 1.2), (0.9, -1.2)):  # the second is no tick away from the first
+        state = torch.tensor([[base, elbow, 0.6]])
+        executor.add(frame.decode(torch.tensor([[[0.0, 0, 0, 0, 0, 0, 0.6]]]), state).numpy()[0])
+        np.testing.assert_allclose(executor.next_action(), [base, elbow, 0.6], atol=1e-3)
+
+
+def test_joints_in_another_unit_are_noticed() -> None:
+    degrees = np.random.default_rng(0).uniform(-90, 90, (100, 3)).astype(np.float32)
+    check_joints(replace(FEATURES, arm=replace(ARM, unit="deg")), degrees)
+    with pytest.raises(
+        ConfigError, match=r"joint '.*.pos' is beyond its limits in 9\d% .* check joint_unit \(now 'rad'\)"
+    ):
+        check_joints(FEATURES, degrees)
+    with pytest.raises(ConfigError, match=r"no joint of the arm moves by a hundredth of its range"):
+        check_joints(replace(FEATURES, arm=replace(ARM, unit="deg")), degrees / 90)
 
 
 def test_an_arm_that_is_not_known_is_refused() -> None:

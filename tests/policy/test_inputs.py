@@ -168,3 +168,39 @@ def test_what_cannot_be_had_is_refused_in_one_line() -> None:
         network_features(config("crop", cue_crop_cameras=("overhaed",)), FEATURES)
     with pytest.raises(ConfigError, match="conditioning 'world' knows no random crops"):
         network_features(config("world", crop_size=(32, 32)), FEATURES)
+
+
+def test_maps_are_cropped_with_their_pictures() -> None:
+    settings = config("token", "heatmap", crop_size=(24, 40))
+    batch = raw([[0.4, -0.04]])
+    middle = prepare(settings, batch).images["overhead"]
+    whole = prepare(config("token", "heatmap"), batch).images["overhead"]
+    torch.testing.assert_close(middle, whole[:, :, 8:32, 10:50])
+    inputs = Inputs(settings, FEATURES, STATISTICS)
+    somewhere = inputs.prepare(batch, crop_seed=3).images["overhead"][0]
+    places = [
+        (r, c) for r in range(17) for c in range(21) if torch.equal(somewhere, whole[0, :, r : r + 24, c : c + 40])
+    ]
+    assert len(places) == 1, "colours and map are cut out at the same place"
+
+
+def test_a_crop_without_a_camera_to_crop_is_refused() -> None:
+    on_hand = replace(FEATURES, cameras=(replace(WRIST, calibration=replace(ABOVE, mounted_on="hand")), OVERHEAD))
+    with pytest.raises(ConfigError, match="conditioning crop has no camera to crop"):
+        network_features(config("crop", cue_crop_cameras=("wrist",)), on_hand)  # the arm is not known
+    with pytest.raises(ConfigError, match="cue_crop_full: unknown camera 'overhed'; did you mean 'overhead'"):
+        network_features(config("crop", cue_crop_full=("overhed",)), FEATURES)
+
+
+def test_mixed_precision_does_not_blur_where_the_cue_is() -> None:
+    settings, batch = config("token", "crop", "world"), raw([[0.413, -0.047]])
+    plain = prepare(settings, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = prepare(settings, batch)
+    assert torch.equal(plain.images["overhead@cue"], mixed.images["overhead@cue"])
+    assert torch.equal(plain.cell_points["overhead@cue"], mixed.cell_points["overhead@cue"])
+
+
+def test_noise_on_a_cue_of_one_dimension_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cue_noise is for coordinates x and y"):
+        cue_noise(Batch(environment_state=torch.zeros(2, 1)), 0.01, torch.Generator())

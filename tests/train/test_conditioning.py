@@ -1,5 +1,6 @@
 """Training, loading and acting with the ways of conditioning, on demonstrations recorded in the simulation."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from foreact.config import Conditioning, RunConfig
 from foreact.data.calibration import write_calibration
 from foreact.data.sidecar import read_sidecar
 from foreact.errors import ConfigError
-from foreact.policy.checkpoint import load_policy, read_meta
+from foreact.policy.checkpoint import find_checkpoint, load_policy, read_meta
 from foreact.sim.env import REST_ARM, PickPlaceEnv
 from foreact.sim.kinematics import Kinematics
 from foreact.sim.record import RecordConfig, record
@@ -142,3 +143,30 @@ def test_data_without_calibration_are_refused_before_anything_is_trained(
         train(with_ways(tiny_run, "crop"), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)
     with pytest.raises(ConfigError, match="'frame' needs the arm's kinematics"):
         train(with_ways(tiny_run, "frame"), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)
+
+
+def test_the_uncued_control_trains_with_ways_that_need_a_cue(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = with_ways(tiny_run, "token", "contrastive", "crop", "film", "frame", steps=3)
+    run = replace(run, policy=replace(run.policy, use_environment_state=False))
+    train(run, data=demos, out=tmp_path / "run", cache_dir=cache_dir)
+    policy = load_policy(tmp_path / "run")
+    assert [camera.name for camera in policy.inputs.network_features.cameras] == ["overhead", "wrist"]
+
+
+def test_an_older_run_is_not_resumed_with_options_that_it_did_not_have(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    """Its checkpoint does not know of noise on the cue: it had none."""
+    train(tiny_run, data=demos, out=tmp_path / "run", cache_dir=cache_dir)
+    meta = find_checkpoint(tmp_path / "run")
+    content = json.loads((meta / "config.json").read_text())
+    del content["provenance"]["train"]["cue_noise"]
+    (meta / "config.json").write_text(json.dumps(content))
+    manifest = json.loads((meta / "manifest.json").read_text())
+    manifest["sha256"]["config.json"] = hashlib.sha256((meta / "config.json").read_bytes()).hexdigest()
+    (meta / "manifest.json").write_text(json.dumps(manifest))
+    noisy = replace(tiny_run, train=replace(tiny_run.train, cue_noise=0.01, steps=8))
+    with pytest.raises(ConfigError, match=r"train.cue_noise is 0.01, but the run to resume was started with 0.0"):
+        train(noisy, data=demos, out=tmp_path / "run", cache_dir=cache_dir, resume=True)
