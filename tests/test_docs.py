@@ -42,8 +42,10 @@ def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: 
     (tmp_path / "clicks.csv").write_text(blocks[0][1])
     for language, body in blocks[1:6]:
         if language == "yaml":
+            in_radians = body.replace("joint_unit: deg", "joint_unit: rad").replace("closed: 20.0", "closed: 0.31")
+            assert in_radians != body  # the simulation's joints are in radians, the reader's in degrees
             with (tmp_path / "robot.yaml").open("a") as file:
-                file.write(body)
+                file.write(in_radians)
             continue
         for line in body.splitlines():
             words = shlex.split(line.replace("--episodes 400 --cameras 128x128", "--episodes 4 --cameras 48x64"))

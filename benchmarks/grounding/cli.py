@@ -61,7 +61,17 @@ class Table:
     """The tables stand between the markers in it; the pictures stand beside it."""
     pictured: tuple[str, ...] = ("L1", "L2")
     """Conditions in the picture of success."""
-    mapped: tuple[str, ...] = ("baseline", "best", "blind", "resnet-baseline", "resnet-best", "lerobot")
+    mapped: tuple[str, ...] = (
+        "default",
+        "best-overhead",
+        "best-blind",
+        "best",
+        "baseline",
+        "blind",
+        "resnet-best",
+        "resnet-baseline",
+        "lerobot",
+    )
     """Policies whose success is drawn over the grid."""
 
 
@@ -161,13 +171,11 @@ def write_tables(options: Table) -> None:
     rows = rows_of(results, {(cell.data.name, cell.variant.name): cell.variant.title for cell in study()})
     success, grid = (options.out.with_name(f"{options.out.stem}_{what}.png") for what in ("success", "grid"))
     draw_success(rows, options.pictured, success)
-    draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid)
-    pictures = [
-        f"![Success by policy, with intervals]({success.name})",
-        f"![Success over the 7x7 grid]({grid.name})",
-    ]
+    pictures = [f"![Success by policy, with intervals]({success.name})"]
+    if draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid):
+        pictures.append(f"![Success over the 7x7 grid]({grid.name})")
     write_between_markers(options.out, "\n\n".join([*pictures, markdown(rows)]))
-    print(f"{len(results)} results: {options.out}, {success}, {grid}")
+    print(f"{len(results)} results: {options.out}")
 
 
 def chosen(patterns: Sequence[str]) -> list[Cell]:

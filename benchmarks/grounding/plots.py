@@ -56,14 +56,18 @@ def draw_success(rows: Sequence[Row], conditions: Sequence[str], path: Path) -> 
     pyplot.close(figure)
 
 
-def draw_grid(rows: Sequence[Row], condition: str, path: Path) -> None:
-    """Write a PNG: a map a policy and data set, a cell a position of the grid, coloured by its share of successes."""
+def draw_grid(rows: Sequence[Row], condition: str, path: Path) -> bool:
+    """Write a PNG: a map a policy and data set, a cell a position of the grid, coloured by its share of successes.
+
+    Returns:
+        False where no row has the condition, so that there is nothing to draw.
+    """
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     found = [(row, shares) for row in rows if len(shares := position_shares(row.results, condition))]
     if not found:
-        return
+        return False
     columns = min(5, len(found))
     lines = -(-len(found) // columns)
     figure, axes = pyplot.subplots(
@@ -83,6 +87,7 @@ def draw_grid(rows: Sequence[Row], condition: str, path: Path) -> None:
     figure.colorbar(picture, ax=axes, aspect=40, fraction=0.03, label="share of successes")
     figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
     pyplot.close(figure)
+    return True
 
 
 def position_shares(results: Sequence[Mapping[str, Any]], condition: str) -> dict[tuple[float, float], float]:

@@ -116,7 +116,7 @@ def test_the_quickstart_does_every_step_and_writes_its_report(
     page = result.report.read_text()
     assert "data:video/mp4;base64," in page
     assert page.count("data:image/png;base64,") == 1
-    assert "http" not in page, "the page needs no network"
+    assert "://" not in page, "the page needs no network"
     written = json.loads((tmp_path / "out" / "eval.json").read_text())
     of_l1, of_l2 = written[:5], written[5:]
     for level, of in (("L1", of_l1), ("L2", of_l2)):
