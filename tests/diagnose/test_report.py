@@ -1,5 +1,6 @@
 """All questions to a policy on disk: the report, its files, and what is refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from foreact.config import RunConfig
 from foreact.data.selection import select_features
+from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.data.source import open_source
 from foreact.data.statistics import compute_statistics
 from foreact.diagnose.page import write_report
@@ -134,6 +136,17 @@ def test_on_other_data_every_episode_counts_as_held_out(
     policy = save(tmp_path / "policy", tiny_run, episodes)
     report = diagnose(policy, data=other, cache_dir=cache_dir)
     assert (report.episodes, report.held_out) == (6, 6)
+
+
+def test_a_data_set_that_has_changed_since_is_not_taken_for_unseen(
+    tiny_run: RunConfig, episodes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(episodes, tmp_path / "data")
+    policy = save(tmp_path / "policy", tiny_run, data, held_out=3)
+    before = diagnose(policy, episodes=8, cache_dir=cache_dir)
+    write_sidecar(data, Sidecar(environment_height=0.01))  # another fingerprint, the same episodes
+    after = diagnose(policy, episodes=8, cache_dir=cache_dir)
+    assert before.held_out == after.held_out == 3
 
 
 def test_a_policy_that_does_not_say_its_data_needs_them(tiny_run: RunConfig, episodes: Path, tmp_path: Path) -> None:

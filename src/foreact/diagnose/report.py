@@ -197,11 +197,18 @@ def _run_folder(checkpoint: Path) -> Path:
 
 
 def _split(source: EpisodeSource, meta: CheckpointMeta) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the episodes that the policy has not been trained on, and those that it has."""
+    """Return the episodes that the policy has not been trained on, and those that it has.
+
+    A data set at the same place whose content has changed since, for example grown, is taken for the same one.
+    """
     trained = meta.provenance.get("data")
-    if trained is None or trained["fingerprint"] != source.fingerprint():
+    if trained is None:
         return source.episode_indices, ()
-    return tuple(trained["validation"]), tuple(trained["training"])
+    if trained["fingerprint"] != source.fingerprint() and Path(trained["path"]) != source.root.resolve():
+        return source.episode_indices, ()
+    seen = set(trained["training"])
+    fresh = [index for index in source.episode_indices if index not in seen]
+    return tuple(fresh), tuple(index for index in source.episode_indices if index in seen)
 
 
 def _check_fits(source: EpisodeSource, features: Features, meta: CheckpointMeta) -> None:
