@@ -55,7 +55,7 @@ def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: 
             done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, f"{line}\n{done.stderr}"
     code = (
-        "from foreact import load_policy; from foreact.sim.env import PickPlaceEnv\n"
+        "from foreact.sim.env import PickPlaceEnv\n"
         "from foreact.sim.task import level\n"
         "env = PickPlaceEnv(level('L2', overhead_size=(48, 64), wrist_size=(48, 64)))\n"
         "observation, _ = env.reset(seed=0)\n" + blocks[6][1] + "assert action.shape == (6,)\n"

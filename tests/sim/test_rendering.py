@@ -180,3 +180,18 @@ def test_without_the_egl_library_physics_works_and_rendering_says_what_to_type(t
 def test_an_environment_that_is_never_closed_leaves_quietly() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_pytorch_can_be_imported_after_a_picture_was_rendered() -> None:
+    """Software drivers and Triton both bring an LLVM; loaded in this order they used to crash the process."""
+    code = (
+        "from foreact.sim.env import PickPlaceEnv\n"
+        "from foreact.sim.task import level\n"
+        "env = PickPlaceEnv(level('L1', cameras=('overhead',)))\n"
+        "env.reset(seed=0)\n"
+        "from foreact import load_policy\n"
+        "import torchvision\n"
+        "print('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "alive", done.stderr[-500:]

@@ -5,8 +5,10 @@ fails at the first picture. So every module of ours takes MuJoCo from here.
 """
 
 import ctypes
+import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from foreact.errors import MissingExtraError, SimulationError
@@ -52,6 +54,7 @@ def make_gl_context(width: int, height: int) -> Any:
         raise SimulationError(
             "rendering is off: MUJOCO_GL is 'disable'; unset it, or use an environment without cameras"
         )
+    _load_triton()
     try:
         if os.environ.get("MUJOCO_GL") == "egl":  # even where MuJoCo was imported before this module, with GLFW
             from mujoco.egl import GLContext
@@ -61,3 +64,15 @@ def make_gl_context(width: int, height: int) -> Any:
     except Exception as error:  # whatever the driver raises, the remedy is the same
         backend = os.environ.get("MUJOCO_GL") or "the default"
         raise SimulationError(f"no OpenGL context with MUJOCO_GL={backend} ({error}); {_INSTALL}") from error
+
+
+def _load_triton() -> None:
+    """Load Triton's library, where PyTorch brought it, before the driver's.
+
+    Both hold an LLVM. Where a software driver has rendered first, loading Triton later, as torchvision does when it is
+    imported, ends the process with a segmentation fault.
+    """
+    found = importlib.util.find_spec("triton")
+    if found is not None and found.origin is not None:
+        for library in Path(found.origin).parent.glob("_C/libtriton*.so"):
+            ctypes.CDLL(str(library))
