@@ -158,7 +158,7 @@ _COMPACT = RunConfig(
 """The whole ACT made small: a four-layer network for pictures of about 96x96, trained in minutes on two cores."""
 
 _GROUNDED: tuple[Conditioning, ...] = ("token", "crop", "frame")
-"""What the study of docs/grounding.md chose: where to act cannot be ignored, since all else is relative to it."""
+"""What reached the figures of docs/grounding.md: where to act cannot be ignored, since all else is relative to it."""
 
 _SO101_GROUNDED = RunConfig(
     policy=replace(_SO101.policy, conditioning=_GROUNDED), train=replace(_SO101.train, cue_noise=0.01)
