@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.errors import UnreachableError
+from foreact.geometry.least_squares import bounded_step
 from foreact.records import Arm
 
 ArrayT = TypeVar("ArrayT", np.ndarray, Tensor)
@@ -72,7 +73,7 @@ class InverseKinematics:
         error, jacobian = self._error(position, turn, angles)
         damping = _DAMPING
         for _ in range(_ITERATIONS):
-            step = _bounded_step(jacobian, error, self.lower - angles, self.upper - angles, damping)
+            step = bounded_step(jacobian, error, self.lower - angles, self.upper - angles, damping)
             step *= min(1.0, 0.5 / (np.abs(step).max() + 1e-12))
             tried = np.clip(angles + step, self.lower, self.upper)
             tried_error, tried_jacobian = self._error(position, turn, tried)
@@ -120,10 +121,15 @@ def rotation_vector(turn: ArrayT) -> ArrayT:
 
 def rotation_matrix(vector: Tensor) -> Tensor:
     """Return rotation matrices (..., 3, 3) of axis times angle (..., 3) [rad]; the inverse of `rotation_vector`."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(skew)
+    return torch.linalg.matrix_exp(_skew(vector))
+
+
+def _skew(vector: ArrayT) -> ArrayT:
+    """Return the matrices (..., 3, 3) whose product with another vector is the cross product of (..., 3) with it."""
+    xp: Any = torch if isinstance(vector, Tensor) else np
+    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
+    zero = xp.zeros_like(x)
+    return xp.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*vector.shape, 3)
 
 
 def quaternion_matrix(quaternion: tuple[float, ...]) -> np.ndarray:
@@ -141,12 +147,11 @@ def quaternion_matrix(quaternion: tuple[float, ...]) -> np.ndarray:
 def _constants(arm: Arm) -> dict[str, np.ndarray]:
     """A joint turned by q has the orientation still + sin(q) turning + (1 - cos(q)) turned (Rodrigues)."""
     frames = np.stack([quaternion_matrix(quaternion) for quaternion in arm.quaternions])
-    x, y, z = np.array(arm.axes, np.float64).T
-    zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    axes = np.array(arm.axes, np.float64)
+    skew = _skew(axes)
     return {
         "offsets": np.array(arm.positions, np.float64),
-        "axes": np.array(arm.axes, np.float64),
+        "axes": axes,
         "still": frames,
         "turning": frames @ skew,
         "turned": frames @ skew @ skew,
@@ -158,7 +163,7 @@ def _constants(arm: Arm) -> dict[str, np.ndarray]:
 def _chain(of: dict[str, Any], sine: ArrayT, cosine: ArrayT) -> tuple[ArrayT, ArrayT, ArrayT, ArrayT]:
     """Return the hand's position (..., 3) and orientation (..., 3, 3), the joints' origins and axes (..., J, 3)."""
     xp: Any = torch if isinstance(sine, Tensor) else np
-    turn, position = of["hand_turn"] * 0 + xp.eye(3, **_like(sine)), of["hand_offset"] * 0
+    turn, position = xp.eye(3, **_like(sine)), of["hand_offset"] * 0
     origins, axes = [], []
     for joint in range(sine.shape[-1]):
         position = position + turn @ of["offsets"][joint]
@@ -171,20 +176,3 @@ def _chain(of: dict[str, Any], sine: ArrayT, cosine: ArrayT) -> tuple[ArrayT, Ar
 
 def _like(array: ArrayT) -> dict[str, Any]:
     return {"device": array.device, "dtype": array.dtype} if isinstance(array, Tensor) else {}
-
-
-def _bounded_step(
-    jacobian: np.ndarray, error: np.ndarray, lower: np.ndarray, upper: np.ndarray, damping: float
-) -> np.ndarray:
-    """Solve the damped least squares for a step; joints that would pass a limit go to it and the others make up."""
-    step, free = np.zeros(len(lower)), np.ones(len(lower), dtype=bool)
-    while free.any():
-        part = jacobian[:, free]
-        rest = error - jacobian[:, ~free] @ step[~free]
-        step[free] = np.linalg.solve(part.T @ part + damping**2 * np.eye(free.sum()), part.T @ rest)
-        beyond = free & ((step < lower) | (step > upper))
-        if not beyond.any():
-            break
-        step = np.clip(step, lower, upper)
-        free &= ~beyond
-    return step

@@ -199,6 +199,10 @@ class Inputs(nn.Module):
     ) -> dict[str, Tensor]:
         """The point of the coordinates' plane that each cell's middle looks at (B, h w, 2)."""
         points = {}
+        origin = None
+        if self.frame is not None:
+            assert batch.state is not None
+            origin = self.frame.hand(batch.state)[0][:, None, :2]
         for camera in self.network_features.cameras:
             source = next(of for of in self.features.cameras if of.name == (camera.view_of or camera.name))
             if source.name not in pixels or source.calibration is None:
@@ -214,10 +218,7 @@ class Inputs(nn.Module):
             else:
                 at = pixels[source.name][:, None] + middle - camera.width / 2
             found = plane_points(source.calibration, at, size, self.features.environment_height, hand)
-            if self.frame is not None:
-                assert batch.state is not None
-                found = found - self.frame.hand(batch.state)[0][:, None, :2]
-            points[camera.name] = found
+            points[camera.name] = found if origin is None else found - origin
         return points
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreact.errors import SimulationError
+from foreact.geometry.least_squares import bounded_step
 from foreact.sim.backend import mujoco
 from foreact.sim.scene import ARM_JOINTS, build_arm
 
@@ -91,7 +92,7 @@ class Kinematics:
             jacobian = self._jacobian()
             jacobian[3:5] *= _DOWN_WEIGHT
             jacobian[5] *= _YAW_WEIGHT
-            step = _bounded_step(jacobian, error, self.lower - arm, self.upper - arm)
+            step = bounded_step(jacobian, error, self.lower - arm, self.upper - arm, _DAMPING)
             arm = np.clip(arm + step * min(1.0, 0.5 / (np.abs(step).max() + 1e-12)), self.lower, self.upper)
             if np.abs(step).max() < 1e-6:
                 break
@@ -114,21 +115,6 @@ class Kinematics:
         linear, angular = np.zeros((3, self._model.nv)), np.zeros((3, self._model.nv))
         mujoco.mj_jacSite(self._model, self._data, linear, angular, self._site)
         return np.concatenate([linear, angular])[:, : len(ARM_JOINTS)]
-
-
-def _bounded_step(jacobian: np.ndarray, error: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Solve the damped least squares for a step; joints that would pass a limit go to it and the others make up."""
-    step, free = np.zeros(len(lower)), np.ones(len(lower), dtype=bool)
-    while free.any():
-        part = jacobian[:, free]
-        rest = error - jacobian[:, ~free] @ step[~free]
-        step[free] = np.linalg.solve(part.T @ part + _DAMPING**2 * np.eye(free.sum()), part.T @ rest)
-        beyond = free & ((step < lower) | (step > upper))
-        if not beyond.any():
-            break
-        step = np.clip(step, lower, upper)
-        free &= ~beyond
-    return step
 
 
 def wrap(angle: float) -> float:

@@ -13,7 +13,7 @@ from foreact.config import RunConfig
 from foreact.errors import TrainingError
 from foreact.model.act import ACT, ACTOutput
 from foreact.model.losses import Counterfactual, act_loss
-from foreact.policy.inputs import CUE_DIM, Inputs, cue_noise, network_features, with_cue
+from foreact.policy.inputs import CUE_DIM, Inputs, cue_noise, with_cue
 from foreact.records import Batch, Features, Statistics
 from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
 
@@ -32,10 +32,10 @@ class ACTModule(lightning.LightningModule):
         """Build network and normaliser; the network's initialisation is drawn from `run.train.seed`."""
         super().__init__()
         self.run = run
+        self.inputs = Inputs(run.policy, features, statistics)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.train.seed)
-            self.model = ACT(run.policy, network_features(run.policy, features))
-        self.inputs = Inputs(run.policy, features, statistics)
+            self.model = ACT(run.policy, self.inputs.network_features)
         self._watched: dict[str, Tensor] = {}
         if run.train.compile:
             self.model.compile()
