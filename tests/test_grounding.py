@@ -119,6 +119,8 @@ def test_lerobot_is_told_the_budget_the_chunk_and_the_training_episodes(dataset:
     assert options["policy.chunk_size"] == run.policy.chunk_size
     assert options["optimizer.lr"] == run.train.lr
     assert len(options["dataset.episodes"]) == 5  # of six, one is held out
+    seen = json.loads(options["policy.input_features"])
+    assert {name for name in seen if "image" in name} == {"observation.images.overhead"}  # the data has a wrist camera
 
 
 # --- a cell ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from foreact.data.split import split_episodes
 from foreact.errors import ConfigError, TrainingError
 from foreact.keys import ENVIRONMENT_STATE, STATE, image_key
 from foreact.policy.executor import ChunkQueue, Executor
+from foreact.records import Features
 
 PYTHON = Path(".venv-lerobot/bin/python")
 """Made by `make test-lerobot`."""
@@ -134,6 +136,7 @@ def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
         "policy.type": "act",
         "policy.device": "cpu",
         "policy.push_to_hub": "false",
+        "policy.input_features": json.dumps(_input_features(select_features(source.features, policy))),
         "policy.vision_backbone": "resnet18",
         "policy.pretrained_backbone_weights": "null",
         **{f"policy.{name}": _word(getattr(policy, name)) for name in _SAME_NAME},
@@ -152,6 +155,19 @@ def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
         "save_freq": train.save_every,
         "env_eval_freq": 0,
         "wandb.enable": "false",
+    }
+
+
+def _input_features(features: Features) -> dict[str, dict[str, Any]]:
+    """Return LeRobot's names, kinds and shapes of what the policy sees; without them it takes all that the data has."""
+    pictures = {
+        image_key(camera.name): {"type": "VISUAL", "shape": [camera.channels, camera.height, camera.width]}
+        for camera in features.cameras
+    }
+    return {
+        STATE: {"type": "STATE", "shape": [features.state_dim]},
+        ENVIRONMENT_STATE: {"type": "ENV", "shape": [features.environment_dim]},
+        **pictures,
     }
 
 

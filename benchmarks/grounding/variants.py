@@ -50,13 +50,17 @@ COPIED_MISLED = replace(COPIED, name="copied-misled-L1", uninformed=0.5)
 
 # --- policies -------------------------------------------------------------------------------------------------------
 
-COMPACT = preset("compact")
-"""The breadth of the study: a small convolutional network, 128,000 samples."""
+_PRESET = preset("compact")
+COMPACT = RunConfig(policy=replace(_PRESET.policy, cameras=("overhead",)), train=_PRESET.train)
+"""A small convolutional network, one camera, 128,000 samples: for the baseline, the best and the controls."""
+SHORT = RunConfig(policy=COMPACT.policy, train=replace(COMPACT.train, steps=1000))
+"""Half of that, for the breadth of the study."""
 RESNET = RunConfig(
     policy=replace(COMPACT.policy, vision_backbone="resnet18", backbone_norm="frozen"),
-    train=replace(COMPACT.train, steps=1200, batch_size=32, lr=1e-4, lr_backbone=1e-4, val_every=300, save_every=100),
+    train=replace(COMPACT.train, steps=800, batch_size=32, lr=1e-4, lr_backbone=1e-4, val_every=200, save_every=100),
 )
-"""ResNet-18 as LeRobot has it, with random weights, on the samples that 45 minutes of two cores allow."""
+"""ResNet-18 as LeRobot has it, with random weights, on the samples that 45 minutes of one core allow."""
+_SAMPLES_PER_S = {"cnn": 100, "resnet18": 11, "dinov2_small": 12}
 
 _GROUNDED = preset("compact-grounded")
 BEST_POLICY: dict[str, Any] = {"conditioning": _GROUNDED.policy.conditioning}
@@ -66,15 +70,15 @@ BEST_TRAIN: dict[str, Any] = {"cue_noise": _GROUNDED.train.cue_noise}
 
 def _variant(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) -> Variant:
     run = replace(base, policy=replace(base.policy, **policy))
-    return Variant(name=name, title=title, run=run, samples_per_s=90 if base is COMPACT else 7)
+    config = run.policy
+    pictures = {(): 450.0, ("overhead",): _SAMPLES_PER_S[config.vision_backbone]}
+    speed = 300.0 if "crop" in config.conditioning else pictures.get(config.cameras or (), 55.0)
+    return Variant(name=name, title=title, run=run, samples_per_s=speed)
 
 
-def _best(variant: Variant) -> Variant:
-    run = variant.run
-    return replace(
-        variant,
-        run=RunConfig(policy=replace(run.policy, **BEST_POLICY), train=replace(run.train, **BEST_TRAIN)),
-    )
+def _best(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) -> Variant:
+    variant = _variant(name, title, base, **{**BEST_POLICY, **policy})
+    return replace(variant, run=replace(variant.run, train=replace(variant.run.train, **BEST_TRAIN)))
 
 
 def _longer(variant: Variant, times: int) -> Variant:
@@ -87,73 +91,58 @@ def _longer(variant: Variant, times: int) -> Variant:
     )
 
 
+def _short(variant: Variant) -> Variant:
+    return replace(
+        variant,
+        name=f"{variant.name}-short",
+        title=f"{variant.title}, half the training",
+        run=replace(variant.run, train=replace(variant.run.train, steps=SHORT.train.steps)),
+    )
+
+
+DEFAULT = _variant("default", "the quickstart: preset compact-grounded", _GROUNDED, cameras=("overhead",))
+DEFAULT_BLIND = _variant("default-blind", "the quickstart without pictures", _GROUNDED, cameras=())
+
 BASELINE = _variant("baseline", "baseline: coordinates as a token")
-BEST = _best(_variant("best", "best: token + crop + frame, noisy cue"))
-DEFAULT = replace(
-    _variant(
-        "default", "the quickstart: preset compact-grounded, overhead camera only", _GROUNDED, cameras=("overhead",)
-    ),
-    samples_per_s=300,
-)
-DEFAULT_BLIND = replace(
-    _variant("default-blind", "the quickstart without pictures", _GROUNDED, cameras=()), samples_per_s=400
-)
-BEST_OVERHEAD = replace(
-    _best(_variant("best-overhead", "best, overhead camera only", cameras=("overhead",))), samples_per_s=300
-)
-_FULL = _best(_variant("best-full", "best + world, overhead camera only, its full picture too", cameras=("overhead",)))
+BEST = _best("best", "best: token + crop + frame, noisy cue")
+BEST_WRIST = _best("best-wrist", "best, both cameras", cameras=None)
 BEST_FULL = replace(
-    _FULL,
-    run=replace(
-        _FULL.run,
-        policy=replace(
-            _FULL.run.policy,
-            conditioning=(*_FULL.run.policy.conditioning, "world"),
-            cue_crop_full=("overhead",),
-        ),
+    _best(
+        "best-full",
+        "best + world, the full picture beside the crop",
+        conditioning=(*_GROUNDED.policy.conditioning, "world"),
+        cue_crop_full=("overhead",),
     ),
-    samples_per_s=100,
+    samples_per_s=95,
 )
 """For L3: the bowl is told by nothing but the picture, whose cells know which point, seen from the hand, they show."""
-BEST_BLIND = replace(_best(_variant("best-blind", "best without pictures", cameras=())), samples_per_s=400)
-"""The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
 BLIND = _variant("blind", "blind: no pictures", cameras=())
-UNCUED = _variant("uncued", "uncued: no coordinates", use_environment_state=False, conditioning=("token",))
-VIT = replace(
-    _variant(
-        "vit", "baseline with a ViT (DINOv2 small, random)", vision_backbone="dinov2_small", backbone_norm="frozen"
-    ),
-    samples_per_s=10,
-)
+BEST_BLIND = _best("best-blind", "best without pictures", cameras=())
+"""The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
+STRONG_BLIND = _variant("strong-blind", "blind, strong coordinates", conditioning=("strong",), cameras=())
+_UNTOLD: dict[str, Any] = {"use_environment_state": False, "conditioning": ("token",)}
+UNCUED = _variant("uncued", "uncued: no coordinates", **_UNTOLD)
+CROP = _variant("crop", "token + crop", conditioning=("token", "crop"), cue_crop_cameras=("overhead",))
 CURES = (
     *(
-        _variant(cure, f"token + {cure}", conditioning=("token", cure))
-        for cure in ("auxiliary", "contrastive", "crop", "film", "strong", "heatmap", "world", "frame")
+        _variant(cure, f"token + {cure}", SHORT, conditioning=("token", cure))
+        for cure in ("auxiliary", "contrastive", "film", "strong", "heatmap", "world", "frame")
     ),
-    _variant("crop-frame", "token + crop + frame", conditioning=("token", "crop", "frame")),
+    _short(CROP),
+    _variant("crop-frame", "token + crop + frame", SHORT, conditioning=("token", "crop", "frame")),
+    _short(BASELINE),
+    _short(BEST),
 )
-CROPPED = replace(
-    _variant(
-        "crop-overhead",
-        "token + crop, overhead camera only",
-        conditioning=("token", "crop"),
-        cue_crop_cameras=("overhead",),
-        cameras=("overhead",),
-    ),
-    samples_per_s=300,
-)
-STRONG_BLIND = _variant("strong-blind", "blind, strong coordinates", conditioning=("strong",), cameras=())
-RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", environment_normalization="identity")
+"""Each alone, with the baseline and the best on the same budget."""
+RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
 
 RESNET_BASELINE = _variant("resnet-baseline", "baseline, ResNet-18", RESNET)
-RESNET_BEST = _best(_variant("resnet-best", "best, ResNet-18", RESNET))
+RESNET_BEST = replace(_best("resnet-best", "best, ResNet-18", RESNET), samples_per_s=60)
 LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
-# ResNet-18 is the smallest that LeRobot has, so this is its form of `compact`: same transformer, same budget.
-LEROBOT_COMPACT = replace(
-    _variant("lerobot-compact", "LeRobot 0.6.1's ACT, ResNet-18, longer", COMPACT),
-    by="lerobot",
-    samples_per_s=7,
+LEROBOT_LONG = replace(_longer(LEROBOT, 4), by="lerobot")
+VIT = _variant(
+    "vit", "baseline with a ViT (DINOv2 small, random)", RESNET, vision_backbone="dinov2_small", backbone_norm="frozen"
 )
 
 # --- what is measured -----------------------------------------------------------------------------------------------
@@ -213,33 +202,31 @@ def study() -> tuple[Cell, ...]:
         ]
 
     lines = [
-        cells(MIXED, (DEFAULT,), CHOSEN),
-        cells(MIXED, (DEFAULT_BLIND,), STANDARD),
-        cells(UNIFORM["L2"], (BEST_OVERHEAD,), CHOSEN),
-        cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
-        cells(UNIFORM["L1"], (BEST_OVERHEAD, BEST_BLIND), STANDARD),
-        cells(CLUSTERED["L1"], (BEST_OVERHEAD, BEST_BLIND), OF_CLUSTERS),
-        cells(UNTOLD, (BLIND, STRONG_BLIND, BEST_BLIND, BEST_OVERHEAD, CROPPED), (AT_L1, IN_CLUSTERS)),
-        cells(UNTOLD, (BLIND, STRONG_BLIND), (AT_L1, IN_CLUSTERS), seeds=2)[2:],
-        cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
-        cells(CLUSTERED["L1"], (BASELINE, RAW_CUE), OF_CLUSTERS),
-        cells(HARDEST, (BEST_FULL,), (AT_L3,)),
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
-        cells(UNIFORM["L2"], (BEST_OVERHEAD,), CHOSEN, seeds=3)[1:],
-        cells(UNIFORM["L2"], (BASELINE, BEST), CHOSEN, seeds=3)[2:],
-        cells(CLUSTERED["L1"], (BEST, BLIND), OF_CLUSTERS),
-        cells(UNIFORM["L1"], (BASELINE, BEST, BLIND, UNCUED), STANDARD),
+        cells(HARDEST, (BEST_FULL,), (AT_L3, AT_L2)),
+        cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
+        cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
+        cells(CLUSTERED["L1"], (BEST, BEST_BLIND), OF_CLUSTERS),
+        cells(UNTOLD, (BLIND, STRONG_BLIND, BEST_BLIND, CROP), (AT_L1, IN_CLUSTERS)),
+        cells(UNTOLD, (BLIND, STRONG_BLIND), (AT_L1, IN_CLUSTERS), seeds=2)[2:],
+        cells(UNIFORM["L2"], (LEROBOT, RESNET_BEST, RESNET_BASELINE), CHOSEN),
+        cells(UNIFORM["L2"], (BEST, BASELINE), CHOSEN, seeds=3)[2:],
+        cells(COPIED_MISLED, (_short(BASELINE), RAW_CUE, _short(BEST)), OF_CLUSTERS),
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),
-        cells(COPIED_MISLED, (BASELINE, BEST, RAW_CUE), OF_CLUSTERS),
-        cells(COPIED, (BASELINE, RAW_CUE, _longer(BASELINE, 3)), OF_CLUSTERS),
-        cells(MISLED, (BASELINE, BEST), OF_CLUSTERS),
-        cells(UNIFORM["L2"], (RESNET_BASELINE, RESNET_BEST, LEROBOT), CHOSEN, seeds=3),
-        cells(CLUSTERED["L1"], (RESNET_BASELINE, LEROBOT), OF_CLUSTERS),
-        *(cells(PAIRED[name], (BASELINE, BEST), STANDARD) for name in LEVELS),
-        *(cells(ALONE[name], (BASELINE, BEST), STANDARD) for name in LEVELS),
-        cells(CLUSTERED["L2"], (BASELINE, BEST, BLIND), OF_CLUSTERS),
-        cells(UNIFORM["L1"], CURES, STANDARD),
-        cells(UNIFORM["L2"], (VIT, LEROBOT_COMPACT), STANDARD),
+        cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
+        cells(MIXED, (DEFAULT,), CHOSEN),
+        cells(MIXED, (DEFAULT_BLIND,), STANDARD),
+        cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
+        cells(COPIED, (_short(BASELINE), _longer(BASELINE, 3)), OF_CLUSTERS),
+        cells(MISLED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
+        cells(CLUSTERED["L1"], (BASELINE, BLIND), OF_CLUSTERS),
+        cells(CLUSTERED["L2"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
+        cells(UNIFORM["L1"], (_short(BASELINE), _short(BEST), _short(UNCUED), _short(BLIND)), STANDARD),
+        *(cells(PAIRED[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
+        *(cells(ALONE[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
+        cells(UNIFORM["L2"], (BEST_WRIST, VIT), STANDARD),
+        cells(UNIFORM["L1"], CURES, STANDARD)[:-2],
+        cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),
     ]
     return tuple(cell for line in lines for cell in line)
