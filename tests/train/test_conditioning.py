@@ -155,6 +155,20 @@ def test_the_uncued_control_trains_with_ways_that_need_a_cue(
     assert [camera.name for camera in policy.inputs.network_features.cameras] == ["overhead", "wrist"]
 
 
+def test_dropout_does_not_pass_for_an_answer_to_the_coordinate(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    """A network that is not told the coordinate answers nothing to another one, so the hinge is the margin's alone."""
+    run = with_ways(tiny_run, "contrastive", steps=1, warmup_steps=0, val_every=1, save_every=1, log_every=1)
+    hinges = []
+    for dropout in (0.0, 0.5):
+        of = replace(run, policy=replace(run.policy, dropout=dropout))
+        train(of, data=demos, out=tmp_path / str(dropout), cache_dir=cache_dir)
+        hinges += [line["train/contrastive"] for line in logged(tmp_path / str(dropout)) if "train/contrastive" in line]
+    assert hinges[0] > 0.01
+    assert hinges == [pytest.approx(hinges[0])] * 2
+
+
 def test_an_older_run_is_not_resumed_with_options_that_it_did_not_have(
     tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ class Counterfactual:
     """What the network predicts for the same observations, told another cue."""
 
     action_hat: Tensor
-    """(B, T, A), normalised; predicted with the same latent, and best with the same dropout."""
+    """(B, T, A), normalised; predicted with the same latent and dropout."""
     distance: Tensor
     """(B,): between the true and the other cue, in normalised coordinates; 0 where a sample has no other."""
 

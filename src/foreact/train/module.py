@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from foreact.config import RunConfig
 from foreact.errors import TrainingError
 from foreact.model.act import ACT, ACTOutput
+from foreact.model.latent import sample_latent
 from foreact.model.losses import Counterfactual, act_loss
 from foreact.policy.inputs import CUE_DIM, Inputs, cue_noise, with_cue
 from foreact.records import Batch, Features, Statistics
@@ -19,6 +21,7 @@ from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
 
 _CUE_NOISE = 0x5EED
 """Told apart from the batch's other noise: the latent's must not say what was added to the cue."""
+_DROPOUT = 0xD207
 
 
 class ACTModule(lightning.LightningModule):
@@ -56,9 +59,11 @@ class ACTModule(lightning.LightningModule):
         prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.feature_sizes)
         if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
             self._watched = _inputs_of(prepared)
-        output = self.model(prepared, z="posterior" if self.run.policy.use_vae else "zero")
         contrastive = "contrastive" in self.run.policy.conditioning and batch.environment_state is not None
-        other = self._counterfactual(batch, prepared, output, seed) if contrastive else None
+        if contrastive:
+            output, other = self._with_counterfactual(batch, prepared, seed)
+        else:
+            output, other = self.model(prepared, z="posterior" if self.run.policy.use_vae else "zero"), None
         terms = act_loss(output, prepared, self.run.policy, counterfactual=other).terms()
         for name, value in terms.items():
             if not torch.isfinite(value):
@@ -67,11 +72,11 @@ class ACTModule(lightning.LightningModule):
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=batch.size)
         return terms["loss"]
 
-    def _counterfactual(self, raw: Batch, prepared: Batch, output: ACTOutput, seed: int) -> Counterfactual:
-        """Predict for the same observations with the cue of the neighbour in the batch.
+    def _with_counterfactual(self, raw: Batch, prepared: Batch, seed: int) -> tuple[ACTOutput, Counterfactual]:
+        """Predict as the batch says, and for the same observations with the cue of the neighbour in the batch.
 
-        With `train.sampling` "paired" the neighbour shows the same scene and has another block as target. Crops and
-        latent are the same. Dropout is not: it draws anew, which at the rates in use hides little.
+        With `train.sampling` "paired" the neighbour shows the same scene and has another block as target. Crops,
+        latent and dropout are the same: whatever differs is an answer to the cue.
         """
         assert raw.environment_state is not None
         assert prepared.environment_state is not None
@@ -81,8 +86,17 @@ class ACTModule(lightning.LightningModule):
         told_other = self.inputs.prepare(other_raw, crop_seed=seed, cells=self.model.feature_sizes)
         assert told_other.environment_state is not None
         distance = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].norm(dim=1)
-        other = self.model(told_other, z=output.z)
-        return Counterfactual(action_hat=other.action_hat, distance=distance)
+
+        z: Tensor | Literal["zero"] = "zero"
+        mu = log_var = None
+        if self.run.policy.use_vae:
+            mu, log_var = self.model.posterior(prepared)
+            z = sample_latent(mu, log_var)
+        torch.manual_seed(seed ^ _DROPOUT)
+        output = replace(self.model(prepared, z=z), mu=mu, log_var=log_var)
+        torch.manual_seed(seed ^ _DROPOUT)
+        other = self.model(told_other, z=z)
+        return output, Counterfactual(action_hat=other.action_hat, distance=distance)
 
     def on_after_backward(self) -> None:
         """Log each input's share of the gradient that arrives at the inputs, where it was asked for.
