@@ -23,6 +23,8 @@ FLOORS = {
     "keys": 0,
     "records": 0,
     "errors": 0,
+    "finding": 0,
+    "page": 0,
     "console": 0,
     "intervals": 0,
 }

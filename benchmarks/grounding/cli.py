@@ -63,7 +63,6 @@ class Table:
     """Conditions in the picture of success."""
     mapped: tuple[str, ...] = (
         "default",
-        "best-overhead",
         "best-blind",
         "best",
         "baseline",

@@ -12,7 +12,6 @@ from torch import Tensor
 from diagnose.closed_form import ARM, CHUNK, STEPS, middle, probe_of, seen, told
 from foreact.config import PolicyConfig, TrainConfig
 from foreact.diagnose.collapse import collapse, collapse_index, judge_collapse
-from foreact.diagnose.finding import Finding, worst_first
 from foreact.diagnose.inputs_used import inputs_used, judge_inputs_used
 from foreact.diagnose.other_cues import OtherCues, other_cues
 from foreact.diagnose.probe import Probe, first_episodes
@@ -21,6 +20,7 @@ from foreact.diagnose.response import demonstrated_response, fit_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import SwapTest, judge_swap, swap_test
 from foreact.errors import CheckpointError
+from foreact.finding import Finding, worst_first
 from foreact.records import Batch
 from spots import FEATURES
 

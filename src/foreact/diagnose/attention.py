@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foreact.diagnose.finding import Finding
 from foreact.diagnose.probe import BATCH, Probe
+from foreact.finding import Finding
 from foreact.model.act import ACT
 from foreact.model.transformer import Attention, DecoderLayer, EncoderLayer
 

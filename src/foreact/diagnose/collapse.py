@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from foreact.diagnose.finding import Finding, Severity
 from foreact.diagnose.probe import Probe
 from foreact.diagnose.response import Response, points
+from foreact.finding import Finding, Severity
 
 COLLAPSED, NARROW = 0.75, 0.4
 """Index from which the policy counts as collapsed, and from which as pulled to the mean."""

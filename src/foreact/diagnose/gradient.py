@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from foreact.diagnose.finding import Finding
 from foreact.errors import DataError
+from foreact.finding import Finding
 
 METRICS = "metrics.jsonl"
 PREFIX = "grad_share/"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from foreact.diagnose.finding import Finding
 from foreact.diagnose.probe import Change, Probe, raw_like
+from foreact.finding import Finding
 from foreact.policy.inputs import with_cue
 from foreact.records import Batch
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from foreact.diagnose.finding import Finding
 from foreact.diagnose.gradient import COORDINATES
+from foreact.finding import Finding
 
 _YES, _NO, _PLAIN, _PALE = "#2a9d4a", "#c0392b", "#2b6cb0", "#b9c4d0"
 _OTHERS = ("#4a5568", "#e0a030", "#2b6cb0", "#63b3ed", "#9f7aea", "#2a9d4a", "#b9c4d0", "#1a365d")

@@ -15,7 +15,6 @@ from foreact.data.selection import select_features
 from foreact.data.source import EpisodeSource, open_source
 from foreact.diagnose.attention import attention_paid, judge_attention
 from foreact.diagnose.collapse import collapse, judge_collapse
-from foreact.diagnose.finding import Finding, worst_first
 from foreact.diagnose.gradient import METRICS, judge_gradient, read_gradient_shares
 from foreact.diagnose.inputs_used import IGNORED, InputsUsed, inputs_used, judge_inputs_used
 from foreact.diagnose.other_cues import known_places, other_cues
@@ -25,6 +24,7 @@ from foreact.diagnose.response import demonstrated_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import USED, judge_swap, swap_test
 from foreact.errors import ConfigError, DataError
+from foreact.finding import Finding, worst_first
 from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, load_policy, read_meta
 from foreact.records import Features
 

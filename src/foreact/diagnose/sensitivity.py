@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreact.diagnose.finding import Finding
 from foreact.diagnose.probe import Chunks, Probe
 from foreact.diagnose.response import Response, points
+from foreact.finding import Finding
 
 SHARES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 """Of the way through the episode."""

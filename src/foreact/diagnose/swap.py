@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from foreact.diagnose.finding import Finding, Severity
 from foreact.diagnose.other_cues import KINDS, OtherCues
 from foreact.diagnose.probe import Probe
 from foreact.diagnose.response import Response, points
+from foreact.finding import Finding, Severity
 from foreact.intervals import wilson
 
 HALF = 0.5

@@ -1,0 +1,62 @@
+"""A self-contained HTML page: one style for every report, pictures inside, no network needed."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from foreact.finding import Finding
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { border-bottom: 1px solid #8884; padding: .3rem .8rem; text-align: right; }
+th:first-child, td:first-child, table.facts td { text-align: left; }
+code { background: #8882; padding: .1rem .3rem; border-radius: 3px; }
+video, img { max-width: 100%; border-radius: 6px; }
+section { border-left: .4rem solid #8888; padding-left: 1rem; margin: 2rem 0; }
+.fault { border-color: #c0392b; } .warning { border-color: #e0a030; } .fine { border-color: #2a9d4a; }
+.verdict { font-size: 1.15rem; font-weight: 600; }
+.rate { font-size: 2rem; font-weight: 600; }
+"""
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """Return a page with a heading; `parts` are HTML, the title is text."""
+    head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(title)}</title>"
+    body = "\n".join(parts)
+    return f"<!doctype html><html lang='en'>{head}<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n{body}\n</html>\n"
+
+
+def escape(text: str) -> str:
+    """Return text as HTML that shows it."""
+    return html.escape(text)
+
+
+def facts(values: Mapping[str, str]) -> str:
+    """Return a table of names and values."""
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in values.items())
+    return f"<table class='facts'>{rows}</table>"
+
+
+def data_url(path: Path, kind: str) -> str:
+    """Return a file as an address that holds it; `kind` is its media type, for example `image/png`."""
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def image(path: Path, caption: str) -> str:
+    """Return a PNG file inside the page."""
+    return f"<img alt='{escape(caption)}' src='{data_url(path, 'image/png')}'>"
+
+
+def section(finding: Finding, picture: Path | None = None) -> str:
+    """Return one finding: its title, verdict, remedy and, where there is one, its PNG."""
+    remedy = f"<p>What helps: {escape(finding.remedy)}</p>" if finding.remedy else ""
+    shown = image(picture, finding.title) if picture is not None else ""
+    return (
+        f"<section class='{finding.severity}'><h2>{escape(finding.title)}</h2>"
+        f"<p class='verdict'>{escape(finding.verdict)}</p>{remedy}{shown}</section>"
+    )
