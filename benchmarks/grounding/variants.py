@@ -203,7 +203,8 @@ def study() -> tuple[Cell, ...]:
 
     lines = [
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
-        cells(HARDEST, (BEST_FULL,), (AT_L3, AT_L2)),
+        cells(HARDEST, (_longer(BEST_FULL, 2),), CHOSEN),
+        cells(HARDEST, (BEST_FULL,), (AT_L3,)),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
         cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
         cells(CLUSTERED["L1"], (BEST, BEST_BLIND), OF_CLUSTERS),
