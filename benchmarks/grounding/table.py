@@ -170,12 +170,19 @@ def _diagnoses(rows: Sequence[Row]) -> str:
     conditions = conditions_of(rows)
     lines = []
     for row, of in asked:
-        said = [of["diagnosis"].get(question, {}).get("verdict", "") for question in ("swap", "collapse")]
+        swap, collapse = (of["diagnosis"].get(question, {}) for question in ("swap", "collapse"))
+        said = [
+            f"{swap['obeyed']} of {swap['trials']}" if "trials" in swap else "",
+            f"{collapse['index']:.2f}" if "index" in collapse else "",
+        ]
         found = [of["conditions"].get(name) for name in conditions]
         rates = ["" if figures is None else f"{100 * figures['success_rate']:.1f}" for figures in found]
         lines.append([row.title, str(of["seed"]), *said, *rates])
-    summary = "<summary>What foreact diagnose says of each run, beside its success in %</summary>"
-    head = ["policy", "seed", "swap test", "collapse", *conditions]
+    summary = (
+        "<summary>What foreact diagnose says of each run, beside its success in %: swaps obeyed; collapse index, "
+        "0 as varied as the data, 1 one trajectory for all</summary>"
+    )
+    head = ["policy", "seed", "swap test", "collapse index", *conditions]
     return f"<details>{summary}\n\n{_table(head, lines)}\n\n</details>"
 
 
