@@ -59,7 +59,7 @@ class Table:
     results: Path = RESULTS
     out: Path = _DOCS / "grounding.md"
     """The tables stand between the markers in it; the pictures stand beside it."""
-    pictured: tuple[str, ...] = ("L1", "L2")
+    pictured: tuple[str, ...] = ("L1", "L2", "L3")
     """Conditions in the picture of success."""
     mapped: tuple[str, ...] = (
         "default",
