@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install quickstart smoke grounding test test-fast test-lerobot lint format type clean
+.PHONY: help install quickstart smoke grounding test test-fast test-lerobot test-lerobot-old lint format type clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,6 +36,9 @@ test-fast: install  ## without the tests that take long
 test-lerobot:  ## LeRobot itself reads what we write (its own Python 3.12 environment)
 	sh scripts/test_lerobot.sh
 
+test-lerobot-old:  ## we read what LeRobot 0.3.3 wrote, v2.1 (its own environment)
+	sh scripts/test_lerobot_old.sh
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +51,4 @@ type: install
 	$(BIN)/mypy
 
 clean:  ## remove environments, runs and caches of this checkout
-	rm -rf $(VENV) .venv-lerobot runs outputs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache

@@ -20,7 +20,7 @@ if [ ! -e "$stamp" ] || [ constraints-lerobot.txt -nt "$stamp" ]; then
     echo "installing LeRobot 0.6.1 in $venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints-lerobot.txt \
-        'lerobot[dataset,training]==0.6.1' pytest tyro rich filelock
+        'lerobot[dataset,training]==0.6.1' h5py pytest tyro rich filelock
     touch "$stamp"
 fi
 # Warnings are LeRobot's and its libraries' own; no test may ask the network for anything.

@@ -10,6 +10,7 @@ FLOORS = {
     "cli": 8,
     "studio": 7,
     "diagnose": 6,
+    "inspection": 6,
     "sim": 5,
     "train": 5,
     "deploy": 5,
@@ -25,6 +26,7 @@ FLOORS = {
     "errors": 0,
     "finding": 0,
     "page": 0,
+    "processes": 0,
     "console": 0,
     "intervals": 0,
 }

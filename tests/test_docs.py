@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from foreact.data.source import open_source
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.slow
-def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for language, body in BLOCK.findall((ROOT / "docs" / "walkthrough.md").read_text()):
+def run_blocks(page: str, folder: Path) -> None:
+    for language, body in BLOCK.findall((ROOT / "docs" / page).read_text()):
         assert language in ("sh", "python")
         calls = [[sys.executable, "-c", body]]
         if language == "sh":
@@ -25,8 +24,24 @@ def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest
             assert all(call[0] == "foreact" for call in words)
             calls = [[sys.executable, "-m", "foreact.cli.main", *call[1:]] for call in words]
         for call in calls:
-            done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+            done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, f"{body}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_every_block_of_the_conversion_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run_blocks("convert.md", tmp_path)
+    episodes = {name: len(open_source(tmp_path / name).episode_indices) for name in ("chosen", "merged", "whole")}
+    assert episodes == {"chosen": 3, "merged": 6, "whole": 4}
+
+
+@pytest.mark.slow
+def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run_blocks("walkthrough.md", tmp_path)
     assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in tmp_path.iterdir()}
 
 

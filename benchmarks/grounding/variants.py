@@ -81,6 +81,11 @@ def _best(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) -> Va
     return replace(variant, run=replace(variant.run, train=replace(variant.run.train, **BEST_TRAIN)))
 
 
+def _beside(variant: Variant, name: str, title: str, **policy: Any) -> Variant:
+    run = replace(variant.run, policy=replace(variant.run.policy, **policy))
+    return replace(variant, name=name, title=title, run=run, samples_per_s=200)
+
+
 def _longer(variant: Variant, times: int) -> Variant:
     train = replace(variant.run.train, steps=times * variant.run.train.steps)
     return replace(
@@ -116,6 +121,9 @@ BEST_FULL = replace(
     samples_per_s=95,
 )
 """For L3: the bowl is told by nothing but the picture, whose cells know which point, seen from the hand, they show."""
+BEST_HALF = _beside(BEST_FULL, "best-half", "the same, picture of half the size", cue_crop_full_scale=0.5)
+BEST_LATE = _beside(BEST_HALF, "best-late", "the same, picture shown once the jaws close", cue_crop_full_when="closed")
+"""While the jaws are open there is nothing but the crop: positions on the table stay alike."""
 BLIND = _variant("blind", "blind: no pictures", cameras=())
 BEST_BLIND = _best("best-blind", "best without pictures", cameras=())
 """The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
@@ -203,8 +211,7 @@ def study() -> tuple[Cell, ...]:
 
     lines = [
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
-        cells(HARDEST, (_longer(BEST_FULL, 2),), CHOSEN),
-        cells(HARDEST, (BEST_FULL,), (AT_L3,)),
+        cells(HARDEST, (BEST_FULL, BEST_HALF, BEST_LATE), (AT_L3,)),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
         cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
         cells(CLUSTERED["L1"], (BEST, BEST_BLIND), OF_CLUSTERS),

@@ -20,6 +20,8 @@ Latent = Literal["zero", "prior"]
 Schedule = Literal["constant", "cosine"]
 Conditioning = Literal["token", "auxiliary", "contrastive", "crop", "film", "strong", "heatmap", "world", "frame"]
 Sampling = Literal["uniform", "balanced", "paired"]
+JpegColours = Literal["opencv", "standard"]
+BaseAction = Literal["smoothed", "recorded", "none"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -61,6 +63,11 @@ class PolicyConfig:
     what is before the jaws anyway."""
     cue_crop_full: tuple[str, ...] = ()
     """Cameras whose full picture stays beside its crop."""
+    cue_crop_full_scale: float = 1.0
+    """How large that full picture is, as a share of its size: the crop shows the detail, the picture the rest."""
+    cue_crop_full_when: Literal["always", "closed"] = "always"
+    """When it is shown: with `frame`, `closed` hides it (mean grey) while the jaws are open, so that nothing but the
+    crop guides the approach, and what stands elsewhere, such as a bowl that nobody tells, is seen once they close."""
     cue_map_sigma: float = 0.03
     """Width of the heat map's Gaussian, as a share of the picture's height."""
     strong_bands: int = 6
@@ -116,6 +123,11 @@ class PolicyConfig:
     """Declared (lower, upper) a dimension for `min_max`, instead of the data's."""
     binary_actions: tuple[str, ...] = ()
     """Names of action dimensions (or groups) that leave as +1 where positive, else -1: BEHAVIOR-1K's grippers."""
+    binary_state: tuple[str, ...] = ()
+    """Names of state dimensions (or groups) that the network sees as +1 above the threshold, else as -1, whatever
+    their range: BEHAVIOR-1K's grippers."""
+    binary_state_threshold: float = 0.0
+    """In the state's unit."""
 
     state_keys: tuple[str, ...] = ()
     """Groups of a nested observation that make up the state, in order (`qpos/torso`); empty: one vector."""
@@ -155,7 +167,15 @@ class PolicyConfig:
         _require(self.kl_weight >= 0, f"policy.kl_weight is {self.kl_weight}; it must not be negative")
         for name in ("auxiliary_weight", "contrastive_weight", "contrastive_margin"):
             _require(getattr(self, name) >= 0, f"policy.{name} is {getattr(self, name)}; it must not be negative")
-        for name in ("cue_crop", "cue_map_sigma"):
+        _require(
+            self.cue_crop_full_when == "always" or "frame" in self.conditioning,
+            "policy.cue_crop_full_when closed needs the conditioning 'frame', which knows when the jaws are closed",
+        )
+        _require(
+            self.cue_crop_full_scale == 1 or self.crop_size is None,
+            "policy.cue_crop_full_scale knows no random crops: leave policy.crop_size out",
+        )
+        for name in ("cue_crop", "cue_crop_full_scale", "cue_map_sigma"):
             _require(0 < getattr(self, name) <= 1, f"policy.{name} is {getattr(self, name)}; it must be in (0, 1]")
         for name in ("strong_bands", "strong_tokens"):
             _require(getattr(self, name) >= 1, f"policy.{name} is {getattr(self, name)}; it must be at least 1")
@@ -229,8 +249,14 @@ class TrainConfig:
     sampling: Sampling = "uniform"
     """Order of the samples: every frame alike; `balanced`, so that all coordinates are seen equally often; or `paired`,
     the same moment of the same scene with each of its blocks as target side by side (`foreact record --paired`)."""
+    source_weights: tuple[float, ...] = ()
+    """Share of the samples that come from each data set of --data, in their order, for example 3 1; only with `uniform`
+    sampling. Empty: every frame of all of them alike."""
     grad_share: bool = False
     """Log each input's share of the gradient as `grad_share/*`."""
+    stream: float | None = None
+    """GB of disk for decoded frames where those of all episodes do not fit (foreact train --stream): a part of the
+    episodes is decoded at a time, in the background, and each again every round. None decodes and keeps all of them."""
     num_workers: int = 0
     """Loader processes; 0 reads in the training process, fastest for small pictures from the frame cache."""
     seed: int = 0
@@ -243,6 +269,7 @@ class TrainConfig:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
+        _freeze_lists(self)
         _check_choices(self)
         counts = ("steps", "batch_size", "accumulate", "val_every", "save_every", "keep_last", "log_every", "num_nodes")
         for name in counts:
@@ -250,6 +277,23 @@ class TrainConfig:
         not_negative = ("lr", "lr_backbone", "lr_min", "weight_decay", "grad_clip", "warmup_steps", "num_workers")
         for name in (*not_negative, "cue_noise"):
             _require(getattr(self, name) >= 0, f"train.{name} is {getattr(self, name)}; it must not be negative")
+        for weight in self.source_weights:
+            _require(
+                0 < weight < float("inf"),
+                f"train.source_weights has a {weight:g}; leave a data set out of --data instead",
+            )
+        _require(
+            not self.source_weights or self.sampling == "uniform",
+            f"train.source_weights needs train.sampling uniform, not {self.sampling}",
+        )
+        _require(
+            self.stream is None or 0 < self.stream < float("inf"),
+            f"train.stream is {self.stream} GB; it must be positive",
+        )
+        _require(
+            self.stream is None or self.num_workers == 0,
+            f"train.stream reads in the training process: leave train.num_workers at 0, not {self.num_workers}",
+        )
         _require(0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must be in [0, 1)")
         _require(0 < self.layer_decay <= 1, f"train.layer_decay is {self.layer_decay}; it must be in (0, 1]")
         _require(
@@ -263,21 +307,57 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """How a data set is read where its files leave that open; each option concerns the formats it names."""
+
+    fps: float | None = None
+    """ALOHA and robomimic: the recorded rate [Hz]. None takes what the file says, else 50 for ALOHA (whose files do not
+    say it) and 20 for robomimic."""
+    jpeg_colours: JpegColours = "opencv"
+    """ALOHA with compressed pictures: `opencv` gives the channels that the recorder handed to OpenCV, as ACT++ reads
+    them; `standard` those of the JPEG. Take the one with which skin is not blue."""
+    action_lag: int | None = None
+    """ALOHA: how many frames later than it was recorded an action is used: 1 for real robots, 0 in simulation, as in
+    ACT. None goes by the files' attribute `sim`, which means a real robot where it is missing."""
+    base_action: BaseAction = "smoothed"
+    """Mobile ALOHA: the base's two velocities after the arms' actions, as the mean of 5 frames (ACT++), as recorded, or
+    not at all."""
+    low_dim_keys: tuple[str, ...] = ()
+    """robomimic: observations that make up the state, in order; empty takes the pose of each robot's hand and its
+    gripper."""
+    environment_keys: tuple[str, ...] = ()
+    """robomimic: observations that make up the coordinates, for example `object`."""
+
+    def __post_init__(self) -> None:
+        _freeze_lists(self)
+        _check_choices(self)
+        _require(self.fps is None or 0 < self.fps < float("inf"), f"source.fps is {self.fps}; it must be positive")
+        _require(
+            self.action_lag is None or self.action_lag >= 0,
+            f"source.action_lag is {self.action_lag}; it must not be negative",
+        )
+        for name in ("low_dim_keys", "environment_keys"):
+            names = getattr(self, name)
+            _require(len(set(names)) == len(names), f"source.{name} has a name twice: {', '.join(names)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A recipe: a policy and its training."""
+    """A recipe: a policy, its training, and how its data are read."""
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    source: SourceConfig = field(default_factory=SourceConfig)
 
 
-def _freeze_lists(config: PolicyConfig) -> None:
+def _freeze_lists(config: PolicyConfig | TrainConfig | SourceConfig) -> None:
     """Turn lists into tuples: JSON, YAML and Hydra know lists only."""
     for item in fields(config):
         if isinstance(value := getattr(config, item.name), list | tuple):
             object.__setattr__(config, item.name, _tuples(value))
 
 
-def to_dict(config: PolicyConfig | TrainConfig | RunConfig) -> dict[str, Any]:
+def to_dict(config: PolicyConfig | TrainConfig | SourceConfig | RunConfig) -> dict[str, Any]:
     """Return a configuration as plain values for JSON."""
     return asdict(config)
 
@@ -296,7 +376,12 @@ def train_config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return _from_dict(TrainConfig, values)
 
 
-ConfigT = TypeVar("ConfigT", PolicyConfig, TrainConfig)
+def source_config_from_dict(values: Mapping[str, Any]) -> SourceConfig:
+    """Build a `SourceConfig` from plain values; raises like `policy_config_from_dict`."""
+    return _from_dict(SourceConfig, values)
+
+
+ConfigT = TypeVar("ConfigT", PolicyConfig, TrainConfig, SourceConfig)
 
 
 def _from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
@@ -307,7 +392,7 @@ def _from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     return cls(**values)
 
 
-def _check_choices(config: PolicyConfig | TrainConfig) -> None:
+def _check_choices(config: PolicyConfig | TrainConfig | SourceConfig) -> None:
     """Refuse a value that is not among an option's choices, wherever it comes from: JSON, Hydra or code."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)

@@ -1,7 +1,17 @@
 """The one place that prints to people: progress and remarks on stderr, results on stdout."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 console = Console(stderr=True)
 """Progress, notices, errors."""
@@ -28,3 +38,20 @@ def progress_bar(what: str, fields: str, *, disable: bool = False) -> Progress:
         console=console,
         disable=disable,
     )
+
+
+def frame_progress() -> Progress:
+    """Return a bar for frames: what, how many of how many, how many a second, and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f} frames/s" if task.speed else "")

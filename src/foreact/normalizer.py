@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from foreact import keys
 from foreact.config import Normalization, PolicyConfig
 from foreact.errors import ConfigError
-from foreact.records import Batch, Features, Statistics, VectorStatistics
+from foreact.records import Batch, Features, KeyGroup, Statistics, VectorStatistics
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -43,6 +43,9 @@ class Normalizer(nn.Module):
         self._add(keys.ACTION, features.action_dim, config.action_normalization, config.action_ranges, statistics)
         if features.state_dim:
             self._add(keys.STATE, features.state_dim, config.state_normalization, config.state_ranges, statistics)
+            binary = torch.from_numpy(binary_state_dimensions(config, features))
+            self.register_buffer("state_is_binary", binary, persistent=False)
+            self._threshold = config.binary_state_threshold
         if features.environment_dim:
             method = config.environment_normalization
             self._add(keys.ENVIRONMENT_STATE, features.environment_dim, method, None, statistics)
@@ -66,18 +69,23 @@ class Normalizer(nn.Module):
         offset, scale = self.get_buffer(f"{_name(key)}_offset"), self.get_buffer(f"{_name(key)}_scale")
         return (value - offset) / scale
 
+    def _state(self, value: Tensor) -> Tensor:
+        """Scaled, but for the binary dimensions: +1 above the threshold, else -1 (FORMATS.md 4.6)."""
+        binary = torch.where(value > self._threshold, 1.0, -1.0)
+        return torch.where(self.get_buffer("state_is_binary"), binary, self._scaled(keys.STATE, value))
+
     def normalize(self, batch: Batch) -> Batch:
         """Return the batch as the network takes it.
 
         Colour uint8 (B, 3, H, W) becomes ImageNet-standardised float; depth (B, 1, H, W) in metres is clipped to
         its camera's range, scaled to 0..1 and appended as channel 4, not standardised; vectors are scaled by
-        their method.
+        their method, or thresholded where they are `binary_state`.
         """
         return replace(
             batch,
             images={name: self._image(name, image, batch.depth) for name, image in batch.images.items()},
             depth={},
-            state=None if batch.state is None else self._scaled(keys.STATE, batch.state),
+            state=None if batch.state is None else self._state(batch.state),
             environment_state=None
             if batch.environment_state is None
             else self._scaled(keys.ENVIRONMENT_STATE, batch.environment_state),
@@ -142,15 +150,31 @@ def binary_dimensions(config: PolicyConfig, features: Features) -> np.ndarray:
     Raises:
         ConfigError: If `binary_actions` names neither a dimension nor a group of the action.
     """
-    spans = {name: slice(i, i + 1) for i, name in enumerate(features.action_names)}
+    return _named("binary_actions", config.binary_actions, "action", features.action_names, features.action_groups)
+
+
+def binary_state_dimensions(config: PolicyConfig, features: Features) -> np.ndarray:
+    """Return bool (S,), True where the network sees a dimension of the state as +1 or -1.
+
+    Raises:
+        ConfigError: If `binary_state` names neither a dimension nor a group of the state.
+    """
+    return _named("binary_state", config.binary_state, "state", features.state_names, features.state_groups)
+
+
+def _named(
+    option: str, chosen: tuple[str, ...], kind: str, names: tuple[str, ...], groups: tuple[KeyGroup, ...]
+) -> np.ndarray:
+    """A mask (D,) of the chosen dimensions or groups of a vector."""
+    spans = {name: slice(i, i + 1) for i, name in enumerate(names)}
     start = 0
-    for group in features.action_groups:
+    for group in groups:
         spans[group.key] = slice(start, start + group.dim)
         start += group.dim
-    mask = np.zeros(features.action_dim, bool)
-    for name in config.binary_actions:
+    mask = np.zeros(len(names), bool)
+    for name in chosen:
         if name not in spans:
-            raise ConfigError(f"policy.binary_actions names '{name}'; the action has: {', '.join(spans)}")
+            raise ConfigError(f"policy.{option} names '{name}'; the {kind} has: {', '.join(spans)}")
         mask[spans[name]] = True
     return mask
 

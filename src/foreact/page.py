@@ -47,15 +47,19 @@ def data_url(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def image(path: Path, caption: str) -> str:
-    """Return a PNG file inside the page."""
-    return f"<img alt='{escape(caption)}' src='{data_url(path, 'image/png')}'>"
+def image(path: Path, caption: str, dark: Path | None = None) -> str:
+    """Return a PNG file inside the page; `dark` is shown instead on a dark one."""
+    shown = f"<img alt='{escape(caption)}' src='{data_url(path, 'image/png')}'>"
+    if dark is None:
+        return shown
+    other = f"<source media='(prefers-color-scheme: dark)' srcset='{data_url(dark, 'image/png')}'>"
+    return f"<picture>{other}{shown}</picture>"
 
 
-def section(finding: Finding, picture: Path | None = None) -> str:
-    """Return one finding: its title, verdict, remedy and, where there is one, its PNG."""
+def section(finding: Finding, picture: Path | None = None, dark: Path | None = None) -> str:
+    """Return one finding: its title, verdict, remedy and, where there is one, its PNG, for dark pages another."""
     remedy = f"<p>What helps: {escape(finding.remedy)}</p>" if finding.remedy else ""
-    shown = image(picture, finding.title) if picture is not None else ""
+    shown = image(picture, finding.title, dark) if picture is not None else ""
     return (
         f"<section class='{finding.severity}'><h2>{escape(finding.title)}</h2>"
         f"<p class='verdict'>{escape(finding.verdict)}</p>{remedy}{shown}</section>"

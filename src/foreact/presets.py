@@ -71,8 +71,15 @@ _LEFT_ARM: _Ranges = (
     (-1.5708, 1.5708),
 )
 _RIGHT_ARM: _Ranges = (_LEFT_ARM[0], (-3.1416, 0.1745), *_LEFT_ARM[2:])
+_FINGERS: _Ranges = ((0.0, 0.05),)
+"""Of the state [m]; not used while the grippers are `binary_state`. il_lib had [-1, 1] here for a time, which is the
+action's range (FORMATS.md 4.5)."""
 _GRIPPER: _Ranges = ((-1.0, 1.0),)
-"""Thresholded to +-1 in the proprioception and commanded in [-1, 1] (FORMATS.md 4.5, 4.6)."""
+"""Of the action."""
+_OPEN = 0.04
+"""Fingers [m] above which a gripper counts as open. il_lib's later data set takes 0.04, so that one that holds
+something thick is not open; its earlier data set and its server take 0.025 (FORMATS.md 4.6). Here training and
+inference have the same, from the checkpoint."""
 _POSITION: _Ranges = ((0.0, 0.65), (-0.65, 0.65), (0.0, 2.5))
 _QUATERNION: _Ranges = ((-1.0, 1.0),) * 4
 
@@ -93,9 +100,9 @@ _R1PRO = RunConfig(
             *_BASE,
             *_TORSO,
             *_LEFT_ARM,
-            *_GRIPPER,
+            *_FINGERS,
             *_RIGHT_ARM,
-            *_GRIPPER,
+            *_FINGERS,
             *_POSITION,
             *_QUATERNION,
             *_POSITION,
@@ -103,6 +110,8 @@ _R1PRO = RunConfig(
         ),
         action_ranges=(*_BASE, *_TORSO, *_LEFT_ARM, *_GRIPPER, *_RIGHT_ARM, *_GRIPPER),
         binary_actions=("left_gripper", "right_gripper"),
+        binary_state=("qpos/left_gripper", "qpos/right_gripper"),
+        binary_state_threshold=_OPEN,
         state_keys=tuple(group.key for group in R1PRO_STATE),
         action_keys=tuple(group.key for group in R1PRO_ACTION),
         key_dims=tuple(group.dim for group in (*R1PRO_STATE, *R1PRO_ACTION)),

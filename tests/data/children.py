@@ -31,16 +31,16 @@ class WatchedSource:
     def episode(self, index: int) -> Episode:
         return self._of.episode(index)
 
-    def frames(self, index: int, camera: str) -> Iterator[np.ndarray]:
-        for frame in self._of.frames(index, camera):
+    def frames(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
+        for frame in self._of.frames(index, camera, every):
             if self.n_frames in self._before:
                 self._before[self.n_frames]()
             self.n_frames += 1
             yield frame
 
-    def depth(self, index: int, camera: str) -> Iterator[np.ndarray]:
+    def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
         """A slope from 0 to 2 m."""
-        for frame in self._of.frames(index, camera):
+        for frame in self._of.frames(index, camera, every):
             yield np.linspace(0, 2, frame.shape[1], dtype=np.float32) + np.zeros((frame.shape[0], 1), np.float32)
 
     def fingerprint(self) -> str:

@@ -1,5 +1,6 @@
 """Data sets that are damaged or contradict themselves are refused with the offender's name."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from data.lerobot_v2_files import DEPTH_SIZE, FAR, NEAR, SHIFT, codes_of, depth_of, write_video
 from data.recordings import FEATURES, FPS, LENGTHS, frames_of, record
 from foreact.data.source import EpisodeSource, open_source
 from foreact.data.video import encode_video
@@ -65,7 +67,6 @@ def test_a_path_without_a_data_set_says_what_is_there(tmp_path: Path) -> None:
         ("gone", "no data set at '.*gone': there is no such folder"),
         ("file", "no data set at '.*file': it is a file"),
         ("empty", r"expected meta/info.json of a LeRobotDataset, found an empty folder"),
-        ("aloha", "found HDF5 episodes"),
         ("photos", r"found 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"),
     ):
         path = tmp_path / name
@@ -73,8 +74,6 @@ def test_a_path_without_a_data_set_says_what_is_there(tmp_path: Path) -> None:
             path.touch()
         elif name != "gone":
             path.mkdir()
-        if name == "aloha":
-            (path / "episode_0.hdf5").touch()
         if name == "photos":
             for number in range(7):
                 (path / f"{number}.jpg").touch()
@@ -85,8 +84,8 @@ def test_a_path_without_a_data_set_says_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("v2.1", r"is a LeRobotDataset v2.1, expected v3.0; convert it with LeRobot's convert_dataset_v21_to_v30"),
-        ("v9.0", r"says codebase_version v9.0; expected v3.0"),
+        ("v2.1", r"meta/episodes.jsonl' is missing"),
+        ("v9.0", r"says codebase_version v9.0; expected v2.0, v2.1 or v3.0"),
         (None, "says codebase_version None"),
     ],
 )
@@ -145,7 +144,7 @@ def test_depth_that_belongs_to_no_camera_is_refused(root: Path) -> None:
 @pytest.mark.parametrize("name", [DATA, ROWS, WRIST])
 def test_a_missing_file_is_named(root: Path, name: str) -> None:
     (root / name).unlink()
-    damage(root, "has no parquet files" if name == ROWS else f"lacks 1 of 3 files, first '{name}'; copy or download")
+    damage(root, "has no parquet files" if name == ROWS else f"lacks 1 of 3 files, first '{name}', so that no episode")
 
 
 @pytest.mark.parametrize("name", [DATA, ROWS])
@@ -189,18 +188,137 @@ def test_a_video_with_fewer_frames_than_rows_is_refused(root: Path) -> None:
     damage(root, r"episode 3, feature 'observation.images.wrist': '.*' ends after 13 of 15 frames")
 
 
-def test_a_video_with_more_frames_than_rows_is_refused(root: Path) -> None:
+def check_wrist(root: Path, number: int, first: int = 0) -> None:
+    """Each frame read is the one that was recorded, from a first one on."""
+    read = np.array(list(open_source(root).frames(number, "wrist")), int)
+    expected = np.array(frames_of(number)["wrist"][first:], int)
+    assert read.shape == expected.shape
+    assert np.abs(read - expected).mean(axis=(1, 2, 3)).max() < 4  # codec error; frames differ by 10
+
+
+def test_a_video_may_go_on_after_its_last_episode(root: Path) -> None:
     wrist = [frame for number in range(4) for frame in frames_of(number)["wrist"]]
-    encode_video(root / WRIST, [*wrist, wrist[-1]], FPS)
-    damage(root, r"episode 3, feature 'observation.images.wrist': '.*' goes on after the 15 frames of its last episode")
+    encode_video(root / WRIST, [*wrist, wrist[-1], wrist[-2]], FPS)
+    read_all(open_source(root))
+    check_wrist(root, 3)
 
 
-def test_a_span_of_another_length_than_the_rows_is_refused(root: Path) -> None:
+def test_a_span_may_be_longer_than_its_rows_but_not_shorter(root: Path) -> None:
+    """LeRobot's converter from v2.1 takes a span from the video's length."""
     column = "videos/observation.images.wrist/to_timestamp"
-    for change, declared in ((0.2, 14), (-0.3, 9)):
-        edit_table(root / ROWS, column, lambda stops, change=change: [stops[0] + change, *stops[1:]])  # type: ignore[misc]
-        damage(root, rf"episode 0, feature 'observation.images.wrist': {declared} video frames for 12 rows")
-        edit_table(root / ROWS, column, lambda stops, change=change: [stops[0] - change, *stops[1:]])  # type: ignore[misc]
+    edit_table(root / ROWS, column, lambda stops: [stops[0] + 0.2, *stops[1:]])
+    check_wrist(root, 0)
+    check_wrist(root, 1)
+    edit_table(root / ROWS, column, lambda stops: [stops[0] - 0.5, *stops[1:]])
+    damage(root, r"episode 0, feature 'observation.images.wrist': 9 video frames for 12 rows")
+
+
+def test_rows_whose_time_begins_later_go_with_later_frames(root: Path) -> None:
+    """Somebody has cut the first three rows of episode 0 off the table, not off the video."""
+    pq.write_table(pq.read_table(root / DATA).slice(3), root / DATA)
+    damage(root, "episode 0 has 9 rows in '.*', its metadata say 12")
+    edit_table(root / ROWS, "length", lambda lengths: [9, *lengths[1:]])
+    check_wrist(root, 0, first=3)
+    check_wrist(root, 1)
+    column = "videos/observation.images.wrist/to_timestamp"
+    edit_table(root / ROWS, column, lambda stops: [stops[0] - 0.3, *stops[1:]])
+    damage(root, "episode 0, feature 'observation.images.wrist': 9 video frames for 9 rows from frame 3 on")
+
+
+def test_times_may_be_float64_and_frame_index_missing(root: Path) -> None:
+    """As in BEHAVIOR's data sets."""
+    table = pq.read_table(root / DATA)
+    times = pa.array(np.concatenate([np.arange(length) / FPS for length in LENGTHS]), pa.float64())
+    table = table.set_column(table.column_names.index("timestamp"), "timestamp", times)
+    pq.write_table(table.drop_columns(["frame_index", "index", "task_index"]), root / DATA)
+    read_all(open_source(root))
+    assert open_source(root).episode(2).action[:, 1].tolist() == list(range(LENGTHS[2]))
+
+
+def test_depth_video_is_read_in_metres(root: Path) -> None:
+    """Coded as LeRobot does, in a camera that is not called observation.images.*, its axes declared the other way."""
+    lengths = np.cumsum([0, *LENGTHS])
+    metres = [depth_of(0, step) for length in LENGTHS for step in range(length)]
+    write_video(root / WRIST.replace("images.wrist", "depth.wrist"), [codes_of(depth) for depth in metres])
+    rows = pq.read_table(root / ROWS)
+    for name, values in {
+        "chunk_index": [0] * 4,
+        "file_index": [0] * 4,
+        "from_timestamp": lengths[:-1] / FPS,
+        "to_timestamp": lengths[1:] / FPS,
+    }.items():
+        rows = rows.append_column(f"videos/observation.depth.wrist/{name}", pa.array(values))
+    pq.write_table(rows, root / ROWS)
+    coded = {"is_depth_map": True, "video.depth_min": NEAR, "video.depth_max": FAR, "video.shift": SHIFT}
+    spec = {"dtype": "video", "shape": [1, *DEPTH_SIZE], "names": ["channel", "height", "width"], "info": coded}
+    edit_info(root, lambda info: info["features"].update({"observation.depth.wrist": spec}))
+    source = open_source(root)
+    assert {camera.name: camera.depth_range for camera in source.features.cameras}["wrist"] == (NEAR, FAR)
+    for index, length in enumerate(LENGTHS):
+        read = list(source.depth(index, "wrist"))
+        assert len(read) == length
+        for step, depth in enumerate(read):
+            # 4095 codes over ln(3.51) .. ln(13.5): (d + shift) * 0.000329 metres a code, half of it by rounding
+            assert (np.abs(depth - depth_of(0, step)) < (depth_of(0, step) + SHIFT) * 0.000329 / 2 + 1e-5).all()
+    edit_info(root, lambda info: info["features"]["observation.depth.wrist"].update(shape=[1, 96, 96]))
+    with pytest.raises(DataError, match=r"episode 1, depth of camera 'wrist': frame 0 is 64x96, info.json says 96"):
+        next(open_source(root).depth(1, "wrist"))
+
+
+@pytest.mark.parametrize("unit", [None, "as written"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_depth_images_are_read_in_metres(root: Path, dtype: type[np.generic], unit: str | None) -> None:
+    """TIFF pictures: whole millimetres or metres as they are."""
+    cells, per_metre = [], 1000 if dtype is np.uint16 else 1
+    for step in range(sum(LENGTHS)):
+        buffer = io.BytesIO()
+        Image.fromarray((depth_of(0, step) * per_metre).astype(dtype)).save(buffer, format="TIFF")
+        cells.append({"bytes": buffer.getvalue(), "path": None})
+    column = pa.array(cells, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    pq.write_table(pq.read_table(root / DATA).append_column("observation.images.wrist_depth", column), root / DATA)
+    info = {"is_depth_map": True} | ({"depth_unit": "mm" if dtype is np.uint16 else "m"} if unit else {})
+    spec = {"dtype": "image", "shape": [*DEPTH_SIZE, 1], "names": ["height", "width", "channels"], "info": info}
+    edit_info(root, lambda info: info["features"].update({"observation.images.wrist_depth": spec}))
+    for step, depth in enumerate(open_source(root).depth(1, "wrist")):
+        assert depth.dtype == np.float32
+        assert np.abs(depth - depth_of(0, LENGTHS[0] + step)).max() < 0.001
+
+
+def test_infinite_statistics_do_no_harm(root: Path) -> None:
+    """They are not read: Foreact has its own."""
+    (root / "meta/stats.json").write_text('{"action": {"max": [Infinity], "std": [NaN]}}')
+    edit_table(root / ROWS, "stats/action/max", lambda values: [[np.inf] * len(value) for value in values])
+    read_all(open_source(root))
+
+
+@pytest.mark.parametrize("name", ["meta/info.json", DATA, ROWS, WRIST])
+def test_a_git_lfs_pointer_is_called_so(root: Path, name: str) -> None:
+    (root / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    damage(root, f"{name}' is a git-lfs pointer; run git lfs pull")
+
+
+def test_only_the_episodes_of_a_missing_file_cannot_be_read(root: Path) -> None:
+    edit_table(root / ROWS, "data/file_index", lambda numbers: [0, 0, 1, 1])
+    damage(root, "episode 2: '.*data/chunk-000/file-001.parquet' is missing, and 1 more episodes lack files; copy or")
+    assert open_source(root).episode(1).length == LENGTHS[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("length", 0, f"'.*{ROWS}' says that episode 1 has 0 frames; record it again"),
+        ("data/file_index", None, f"'.*{ROWS}' lacks a number in column 'data/file_index'"),
+        ("videos/observation.images.wrist/from_timestamp", np.nan, "lacks a number in column 'videos/.*/from_t"),
+    ],
+)
+def test_an_episode_with_impossible_metadata_is_refused(root: Path, column: str, value: Any, message: str) -> None:
+    edit_table(root / ROWS, column, lambda values: [values[0], value, *values[2:]])
+    damage(root, message)
+
+
+def test_a_path_of_another_version_is_refused(root: Path) -> None:
+    edit_info(root, lambda info: info.update(data_path="data/episode_{episode_index:06d}.parquet"))
+    damage(root, "info.json has the path 'data/.*', expected one with {chunk_index}, {file_index}; correct it")
 
 
 def test_frames_of_another_size_are_refused(root: Path) -> None:
@@ -313,8 +431,6 @@ def test_cameras_are_told_by_type_and_their_axes_by_name(root: Path) -> None:
 
 def with_embedded_images(root: Path, damaged: int | None = None) -> list[np.ndarray]:
     """Turn the wrist's video into PNG pictures inside the table."""
-    import io
-
     pictures = [frame for number in range(4) for frame in frames_of(number)["wrist"]]
     cells = []
     for number, picture in enumerate(pictures):

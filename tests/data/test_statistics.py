@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foreact.data.lerobot_stats import image_stats, merge_stats, vector_stats
+from foreact.data.lerobot_stats import FeatureStats, PictureStats, merge_stats, vector_stats
 from foreact.data.statistics import check_episode, compute_statistics
 from foreact.errors import DataError
 from foreact.records import Episode
@@ -78,6 +78,13 @@ def test_merged_statistics_equal_those_of_the_whole() -> None:
         np.testing.assert_allclose(merged[name], whole[name], rtol=1e-12)
     expected = (30 * np.quantile(first, 0.9, 0) + 7 * np.quantile(second, 0.9, 0)) / 37
     np.testing.assert_allclose(merged["q90"], expected, rtol=1e-12)
+
+
+def image_stats(frames: list[np.ndarray]) -> FeatureStats:
+    stats = PictureStats(len(frames))
+    for given, passed in zip(frames, stats.watch(frames), strict=True):
+        assert passed is given
+    return stats.result()
 
 
 def test_picture_statistics_equal_those_of_all_pixels() -> None:

@@ -11,7 +11,7 @@ from foreact.config import PolicyConfig
 from foreact.errors import ConfigError
 from foreact.model.act import ACT
 from foreact.policy.inputs import Inputs, cue_noise, network_features, with_cue
-from foreact.records import Batch, Calibration, Camera, Features, VectorStatistics
+from foreact.records import Arm, Batch, Calibration, Camera, Features, VectorStatistics
 
 DOWN = (0.0, 1.0, 0.0, 0.0)
 """Looks straight down: the camera's x is the base's x, its y the base's -y."""
@@ -23,6 +23,19 @@ FEATURES = Features(
     action_names=("a",), state_names=("a",), environment_names=("x", "y"), cameras=(OVERHEAD, WRIST), fps=10
 )
 
+ARM = Arm(
+    joints=("pan",),
+    positions=((0.0, 0.0, 0.0),),
+    quaternions=((1.0, 0.0, 0.0, 0.0),),
+    axes=((0.0, 0.0, 1.0),),
+    limits=((-2.0, 2.0),),
+    hand_position=(0.2, 0.0, 0.1),
+    hand_quaternion=(1.0, 0.0, 0.0, 0.0),
+    gripper="jaw",
+    gripper_closed=0.5,
+)
+WITH_ARM = replace(FEATURES, action_names=("pan", "jaw"), state_names=("pan", "jaw"), arm=ARM)
+
 
 def unit(dim: int) -> VectorStatistics:
     zeros, ones = np.zeros(dim), np.ones(dim)
@@ -30,6 +43,7 @@ def unit(dim: int) -> VectorStatistics:
 
 
 STATISTICS = {"action": unit(1), "observation.state": unit(1), "observation.environment_state": unit(2)}
+IN_FRAME = {"action": unit(7), "observation.state": unit(10), "observation.environment_state": unit(2)}
 
 
 def config(*ways: str, **options: Any) -> PolicyConfig:
@@ -89,6 +103,45 @@ def test_the_full_picture_stays_beside_the_crop_where_it_is_wanted() -> None:
     settings = config("crop", cue_crop_full=("overhead",))
     names = [camera.name for camera in network_features(settings, FEATURES).cameras]
     assert names == ["overhead", "wrist", "overhead@cue"]
+
+
+def test_the_full_picture_beside_a_crop_is_made_smaller_and_the_crop_is_not() -> None:
+    batch = raw([[0.4, -0.04]])
+    plain = batch.images["overhead"].clone()
+    plain[:, :, :, :30], plain[:, :, :, 30:] = 0, 255  # a step in the middle stays in the middle
+    batch = replace(batch, images={**batch.images, "overhead": plain})
+    whole, half = (
+        prepare(config("crop", cue_crop_full=("overhead",), cue_crop_full_scale=scale), batch) for scale in (1.0, 0.5)
+    )
+    assert half.images["overhead"].shape[2:] == (20, 30)
+    assert half.images["wrist"].shape[2:] == (40, 60)
+    torch.testing.assert_close(half.images["overhead"][..., :13], whole.images["overhead"][:, :, ::2, :26:2])
+    torch.testing.assert_close(half.images["overhead"][..., 17:], whole.images["overhead"][:, :, ::2, 34::2])
+    assert torch.equal(half.images["overhead@cue"], whole.images["overhead@cue"])
+
+
+def test_cells_of_a_smaller_full_picture_look_at_the_same_table() -> None:
+    settings = config("world", "crop", cue_crop_full=("overhead",), cue_crop_full_scale=0.5)
+    points = prepare(settings, raw([[0.4, 0.0]])).cell_points["overhead"][0]  # 20x30 at stride 16: 2x2 cells
+    np.testing.assert_allclose(points[0], [0.3 + (15 - 30) / 50, -(10 - 20) / 50], atol=1e-6)
+    np.testing.assert_allclose(points[3], [0.3 + (45 - 30) / 50, -(30 - 20) / 50], atol=1e-6)
+
+
+def test_the_full_picture_is_grey_until_the_jaws_close_where_that_is_asked_for() -> None:
+    batch = replace(raw([[0.4, -0.04], [0.4, -0.04]]), state=torch.tensor([[0.0, 1.0], [0.0, 0.0]]))  # open, closed
+    settings = config("frame", "crop", cue_crop_full=("overhead",), cue_crop_full_when="closed")
+    inputs = Inputs(settings, WITH_ARM, IN_FRAME)
+    seen = inputs.prepare(batch)
+    assert seen.images["overhead"][0].abs().max() < 1e-5
+    always = Inputs(replace(settings, cue_crop_full_when="always"), WITH_ARM, IN_FRAME).prepare(batch)
+    torch.testing.assert_close(seen.images["overhead"][1], always.images["overhead"][1])
+    torch.testing.assert_close(seen.images["overhead@cue"], always.images["overhead@cue"])
+    torch.testing.assert_close(seen.images["wrist"], always.images["wrist"])
+
+
+def test_only_frame_knows_when_the_jaws_are_closed() -> None:
+    with pytest.raises(ConfigError, match="cue_crop_full_when closed needs the conditioning 'frame'"):
+        config("crop", cue_crop_full=("overhead",), cue_crop_full_when="closed")
 
 
 def test_a_crop_of_128_pixels_at_480_rows_is_scaled_with_the_picture() -> None:

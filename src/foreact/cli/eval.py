@@ -135,18 +135,18 @@ def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
         return replace(task, positions=options.positions)
     from foreact.sim.record import recorded_scenes
 
-    scenes = recorded_scenes(_data_of(options.run, options.checkpoint))
+    scenes = [scene for path in _data_of(options.run, options.checkpoint) for scene in recorded_scenes(path)]
     targets = tuple((scene["target"][0], scene["target"][1]) for scene in scenes)
     return replace(task, exclude=targets, exclude_radius=options.held_out_distance)
 
 
-def _data_of(run: Path, checkpoint: str) -> Path:
-    from foreact.policy.checkpoint import find_checkpoint, read_meta
+def _data_of(run: Path, checkpoint: str) -> tuple[Path, ...]:
+    from foreact.policy.checkpoint import data_paths, find_checkpoint, read_meta
 
-    provenance = read_meta(find_checkpoint(run, checkpoint)).provenance
-    if "data" not in provenance:
+    paths = data_paths(read_meta(find_checkpoint(run, checkpoint)))
+    if not paths:
         raise DataError(f"'{run}' does not say what it was trained on, so nothing can be held out of it")
-    return Path(provenance["data"]["path"])
+    return paths
 
 
 def _check_fresh(run: Path, checkpoint: str, seeds: Sequence[int]) -> None:
@@ -154,7 +154,7 @@ def _check_fresh(run: Path, checkpoint: str, seeds: Sequence[int]) -> None:
     from foreact.sim.record import recorded_scenes
 
     try:
-        scenes = recorded_scenes(_data_of(run, checkpoint))
+        scenes = [scene for path in _data_of(run, checkpoint) for scene in recorded_scenes(path)]
     except DataError:  # not recorded in simulation, or the data are elsewhere: nothing to compare with
         return
     seen = sorted({scene["seed"] for scene in scenes} & set(seeds))

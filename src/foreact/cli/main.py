@@ -16,6 +16,8 @@ from foreact.errors import ConfigError, ForeactError, MissingExtraError, unknown
 COMMANDS = {
     "quickstart": "record, train and evaluate: from nothing to a policy that picks the block it is told",
     "record": "write demonstrations of the scripted expert as a LeRobotDataset v3.0",
+    "inspect": "look at a data set before training: what is wrong with it, and how to train on it",
+    "convert": "write a data set of any format, or several merged, as a LeRobotDataset v3.0",
     "train": "train a policy on a data set",
     "calibrate": "find where a real camera stands and how it projects, for cues that are projected",
     "eval": "measure a policy in simulation: success with interval, outcomes, video, map",

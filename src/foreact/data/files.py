@@ -16,6 +16,7 @@ PARTIAL = ".partial"
 """End of every temporary name; no reader looks at such files."""
 _WHOLE = 16 * 2**20
 _ENDS = 2**20
+_LFS_POINTER = b"version https://git-lfs"
 
 
 @contextmanager
@@ -57,6 +58,21 @@ def move(source: Path, target: Path) -> None:
         source.unlink()
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is the note that git-lfs leaves in place of a content that has not been downloaded."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:
+        return False  # whoever reads the file says why it cannot be read
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raise a DataError if the file is a git-lfs pointer: call it where a file cannot be read, before saying so."""
+    if is_lfs_pointer(path):
+        raise DataError(f"'{path}' is a git-lfs pointer; run git lfs pull in the data set's folder")
+
+
 def cannot_write(path: Path, error: OSError) -> str:
     """Return a message for a failed write; a full disk is named as such, with what is free."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -74,6 +90,26 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def missing_files(paths: Iterable[Path]) -> set[Path]:
+    """Return those of the paths that are no files, listing each folder once instead of asking for every file."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)
+    missing: set[Path] = set()
+    for folder, wanted in by_folder.items():
+        names = _files_in(folder)
+        missing.update(path for path in wanted if path.name not in names)
+    return missing
+
+
+def _files_in(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
 def size_text(n_bytes: int) -> str:
     """Return a size for people: `3.2 GB`, `14 MB`."""
     if n_bytes >= 10**9:
@@ -81,21 +117,27 @@ def size_text(n_bytes: int) -> str:
     return f"{n_bytes / 10**6:.0f} MB" if n_bytes >= 10**7 else f"{n_bytes / 10**3:.0f} kB"
 
 
-def content_hash(paths: Iterable[Path], root: Path) -> str:
+def content_hash(paths: Iterable[Path], root: Path, *, whole: int = _WHOLE, ends: int = _ENDS) -> str:
     """Return 16 hexadecimal digits that change with the content of files below `root`, whatever their dates.
 
-    Files over 16 MiB count by size and their first and last MiB: the tables of an MP4 or parquet file stand at its
-    end and change with nearly every change of the content, so that terabytes need not be read.
+    Large files count by size, beginning and end: the tables of an MP4 or parquet file stand at its end and change
+    with nearly every change of the content, so that terabytes need not be read.
+
+    Args:
+        paths: Files below `root`.
+        root: Of the data set.
+        whole: Largest size [bytes] of a file that is read as a whole; at least `ends`.
+        ends: What is read of both ends of a larger one [bytes].
     """
     digest = blake2b(digest_size=8)
     for path in sorted(paths):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(root).as_posix()} {size}\n".encode())
         with path.open("rb") as file:
-            if size <= _WHOLE:
+            if size <= whole:
                 digest.update(file.read())
             else:
-                digest.update(file.read(_ENDS))
-                file.seek(-_ENDS, os.SEEK_END)
-                digest.update(file.read(_ENDS))
+                digest.update(file.read(ends))
+                file.seek(-ends, os.SEEK_END)
+                digest.update(file.read(ends))
     return digest.hexdigest()

@@ -7,16 +7,21 @@ position.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foreact import keys
+from foreact.data.files import refuse_lfs_pointer
 from foreact.errors import DataError
 from foreact.records import Camera, Features
 
 INFO = "meta/info.json"
+_CHUNKS_SIZE = 1000
+"""LeRobot's, where info.json does not say."""
+_WORDS_OF_A_KIND = frozenset(("observation", "images", "image", "rgb", "color", "colour", "depth", "linear"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,11 @@ class DepthCode:
     """Metres; f(d) = ln(d + shift)."""
     use_log: bool = True
     """False: f(d) = d."""
+    max_code: int = 4095
+    """12 bits."""
+    pixel_format: str = "gray12le"
+    """What a frame is brought to before its codes are read: that which the codes were written in. A wider format would
+    scale them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +55,8 @@ class CameraFeature:
     width: int
     depth_code: DepthCode | None = None
     """For depth videos."""
-    depth_in_metres: bool = False
-    """For depth images: float metres; False: integer millimetres."""
+    depth_unit: str | None = None
+    """For depth images: `m` or `mm`; None where nobody says: metres if they are floats, else millimetres."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +66,22 @@ class DatasetInfo:
     version: str
     fps: float
     total_episodes: int
+    chunks_size: int
+    """Episodes (v2) or files (v3) a chunk."""
     data_path: str
     """Template with `{chunk_index}` and `{file_index}` (v3.0) or `{episode_chunk}` and `{episode_index}`."""
-    video_path: str | None
+    video_path: str
+    """Template like `data_path`, with `{video_key}`; empty where there are no videos."""
     cameras: Mapping[str, CameraFeature]
     """By camera name."""
     depth: Mapping[str, CameraFeature]
     """By the name of the colour camera that they belong to."""
     features: Features
+
+    @property
+    def video_keys(self) -> tuple[str, ...]:
+        """Keys of the features that are videos, colour and depth."""
+        return tuple(of.key for of in (*self.cameras.values(), *self.depth.values()) if of.is_video)
 
 
 def read_info(root: Path) -> DatasetInfo:
@@ -72,8 +90,22 @@ def read_info(root: Path) -> DatasetInfo:
     Raises:
         DataError: If it is missing, not JSON, lacks a key or describes a feature that contradicts itself.
     """
-    content = load_json(root / INFO)
-    path = root / INFO
+    return parse_info(load_json(root / INFO), root / INFO)
+
+
+def parse_info(content: Mapping[str, Any], path: Path) -> DatasetInfo:
+    """Check the content of `meta/info.json`.
+
+    A reader whose info.json says something else than its files hold (BEHAVIOR's of 2025 does) loads it with
+    `load_json`, sets right what it knows better, and hands it in here.
+
+    Args:
+        content: As loaded.
+        path: Where from, for messages.
+
+    Raises:
+        DataError: Like `read_info`.
+    """
 
     def required(key: str, kind: type | tuple[type, ...]) -> Any:
         value = content.get(key)
@@ -82,17 +114,24 @@ def read_info(root: Path) -> DatasetInfo:
         return value
 
     fps = float(required("fps", (int, float)))
-    if fps <= 0:
+    if not 0 < fps < math.inf:
         raise DataError(f"'{path}' has fps = {fps:g}, expected a positive rate")
+    total_episodes: int = required("total_episodes", int)
+    if total_episodes < 1:
+        raise DataError(f"'{path}' says that the data set has {total_episodes} episodes; record some first")
+    chunks_size = required("chunks_size", int) if "chunks_size" in content else _CHUNKS_SIZE
+    if chunks_size < 1:
+        raise DataError(f"'{path}' has chunks_size = {chunks_size}, expected a positive number; LeRobot's is 1000")
     specs: dict[str, dict[str, Any]] = required("features", dict)
+    _check_specs(specs, path)
     cameras, depth = _cameras(specs, path)
     if keys.ACTION not in specs:
         raise DataError(f"'{path}' has no feature '{keys.ACTION}'; it has: {', '.join(specs)}")
     code = {name: feature.depth_code or DepthCode() for name, feature in depth.items()}
     features = Features(
-        action_names=_names(specs, keys.ACTION),
-        state_names=_names(specs, keys.STATE),
-        environment_names=_names(specs, keys.ENVIRONMENT_STATE),
+        action_names=_names(specs, keys.ACTION, path),
+        state_names=_names(specs, keys.STATE, path),
+        environment_names=_names(specs, keys.ENVIRONMENT_STATE, path),
         cameras=tuple(
             Camera(
                 name=name,
@@ -104,16 +143,39 @@ def read_info(root: Path) -> DatasetInfo:
         ),
         fps=fps,
     )
-    return DatasetInfo(
+    info = DatasetInfo(
         version=required("codebase_version", str),
         fps=fps,
-        total_episodes=required("total_episodes", int),
+        total_episodes=total_episodes,
+        chunks_size=chunks_size,
         data_path=required("data_path", str),
-        video_path=content.get("video_path"),
+        video_path=required("video_path", str) if content.get("video_path") is not None else "",
         cameras=cameras,
         depth=depth,
         features=features,
     )
+    if info.video_keys and not info.video_path:
+        raise DataError(f"'{path}' has video feature '{info.video_keys[0]}' but no video_path; copy the data set again")
+    return info
+
+
+def fill_template(template: str, **values: int | str) -> str:
+    """Return the place of a file.
+
+    Args:
+        template: `data_path` or `video_path` of info.json.
+        values: By the names that it may have.
+
+    Raises:
+        DataError: If it has other names.
+    """
+    try:
+        return template.format(**values)
+    except (LookupError, ValueError) as error:
+        known = ", ".join(f"{{{name}}}" for name in values)
+        raise DataError(
+            f"info.json has the path '{template}', expected one with {known}; correct it or codebase_version"
+        ) from error
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -123,10 +185,11 @@ def load_json(path: Path) -> dict[str, Any]:
         DataError: If the file is missing or not a JSON object.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"'{path}' is missing; copy the data set again, or check the path") from error
     except (OSError, ValueError) as error:
+        refuse_lfs_pointer(path)
         raise DataError(f"'{path}' cannot be read as JSON ({error}); copy the data set again") from error
     if not isinstance(content, dict):
         raise DataError(f"'{path}' holds a {type(content).__name__}, expected a JSON object")
@@ -143,13 +206,31 @@ def _words(kind: type | tuple[type, ...]) -> str:
     return words[kind[-1] if isinstance(kind, tuple) else kind]
 
 
-def _names(specs: Mapping[str, Mapping[str, Any]], key: str) -> tuple[str, ...]:
+def _check_specs(specs: Mapping[str, Any], path: Path) -> None:
+    for key, spec in specs.items():
+        if "/" in key:
+            raise DataError(
+                f"feature '{key}' of '{path}' has a '/' in its name, which LeRobot forbids; "
+                "rename it there and in the files, with '.' or '_' instead"
+            )
+        if not isinstance(spec, Mapping):
+            raise DataError(f"feature '{key}' of '{path}' is {spec!r}, expected dtype, shape and names")
+
+
+def _names(specs: Mapping[str, Mapping[str, Any]], key: str, path: Path) -> tuple[str, ...]:
     """One name a dimension, whatever the form of `names`: list, nested list, dict of lists or of indices, null."""
     if key not in specs:
         return ()
-    dim = int(specs[key]["shape"][0])
+    shape: Any = specs[key].get("shape")
+    if not _are_sizes(shape, 1):
+        raise DataError(f"feature '{key}' of '{path}' has shape {shape!r}, expected one number, such as [7]")
+    dim = shape[0]
     names = tuple(str(name) for name in _flat(specs[key].get("names")))
     return names if len(names) == dim else tuple(f"{key.rpartition('.')[2]}_{i}" for i in range(dim))
+
+
+def _are_sizes(shape: Any, n: int) -> bool:
+    return isinstance(shape, list) and len(shape) == n and all(type(size) is int and size > 0 for size in shape)
 
 
 def _flat(names: Any) -> list[Any]:
@@ -172,14 +253,19 @@ def _cameras(
             (depth if _is_depth(spec) else colour)[camera_name(key)] = _camera(key, spec, path)
     paired = {}
     for name, feature in depth.items():
-        of = name.removesuffix("_depth")
-        if of == name or of not in colour:
+        cameras = [of for of in colour if name == f"{of}_depth"] or [of for of in colour if _place(of) == _place(name)]
+        if len(cameras) != 1:
             raise DataError(
-                f"depth feature '{feature.key}' of '{path}' belongs to no camera; expected a name "
-                f"'<camera>_depth' with one of the cameras: {', '.join(colour) or 'none'}"
+                f"depth feature '{feature.key}' of '{path}' belongs to {'several' if cameras else 'no'} camera; "
+                f"expected a name '<camera>_depth' with one of the cameras: {', '.join(cameras or colour) or 'none'}"
             )
-        paired[of] = feature
+        paired[cameras[0]] = feature
     return colour, paired
+
+
+def _place(name: str) -> tuple[str, ...]:
+    """A camera's name without the words for what it shows: `observation.rgb.head` and `depth.head` give `head`."""
+    return tuple(word for word in name.replace("_", ".").split(".") if word not in _WORDS_OF_A_KIND)
 
 
 def _details(spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -191,22 +277,23 @@ def _is_depth(spec: Mapping[str, Any]) -> bool:
 
 
 def _camera(key: str, spec: Mapping[str, Any], path: Path) -> CameraFeature:
-    shape, names, details = spec.get("shape") or [], spec.get("names") or [], _details(spec)
+    shape, names, details = spec.get("shape"), _flat(spec.get("names")), _details(spec)
     axes = {"channel": "channels"}
-    sizes = {axes.get(str(name), str(name)): int(size) for name, size in zip(names, shape, strict=False)}
+    sizes = {axes.get(str(name), str(name)): size for name, size in zip(names, shape or [], strict=False)}
     channels = 1 if _is_depth(spec) else 3
-    if len(shape) != 3 or len(names) != 3 or sizes.get("channels") != channels or {"height", "width"} - sizes.keys():
+    if not _are_sizes(shape, 3) or sizes.keys() != {"height", "width", "channels"} or sizes["channels"] != channels:
         raise DataError(
-            f"feature '{key}' of '{path}' has shape {list(shape)} with names {names}; "
+            f"feature '{key}' of '{path}' has shape {shape} with names {spec.get('names')}; "
             f"expected height, width and channels, {channels} of them"
         )
     known = DepthCode()
-    code = DepthCode(
-        near=details.get("video.depth_min", known.near),
-        far=details.get("video.depth_max", known.far),
-        shift=details.get("video.shift", known.shift),
-        use_log=details.get("video.use_log", known.use_log),
+    near, far, shift = (
+        details.get(f"video.{name}", default)
+        for name, default in (("depth_min", known.near), ("depth_max", known.far), ("shift", known.shift))
     )
+    if not all(isinstance(value, int | float) for value in (near, far, shift)) or not -shift < near < far < math.inf:
+        raise DataError(f"feature '{key}' of '{path}' has depth from {near} to {far} m, shift {shift} m; correct them")
+    code = DepthCode(near=near, far=far, shift=shift, use_log=bool(details.get("video.use_log", known.use_log)))
     is_video = spec["dtype"] == "video"
     return CameraFeature(
         key=key,
@@ -214,5 +301,5 @@ def _camera(key: str, spec: Mapping[str, Any], path: Path) -> CameraFeature:
         height=sizes["height"],
         width=sizes["width"],
         depth_code=code if channels == 1 and is_video else None,
-        depth_in_metres=details.get("depth_unit") == "m",
+        depth_unit=details.get("depth_unit"),
     )

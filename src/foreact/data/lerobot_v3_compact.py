@@ -31,11 +31,9 @@ from foreact.data.lerobot_v3_tables import (
     FILES_PER_CHUNK,
     VIDEO_LIMIT_MB,
     VIDEO_PATH,
-    read_row_groups,
-    read_schema,
-    read_table,
     write_row_groups,
 )
+from foreact.data.parquet import read_row_groups, read_schema, read_table
 from foreact.data.video import concatenate_videos, stream_parameters
 from foreact.errors import DataError
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreact import keys
+from foreact.data.lerobot_info import DepthCode
 from foreact.data.lerobot_v3_tables import (
     AUTO_FEATURES,
     DATA_LIMIT_MB,
@@ -17,7 +18,16 @@ from foreact.data.lerobot_v3_tables import (
     VIDEO_LIMIT_MB,
     VIDEO_PATH,
 )
-from foreact.data.video import CODEC, CRF, GOP, PIXEL_FORMAT, PRESET, whole_fps
+from foreact.data.video import (
+    CODEC,
+    CRF,
+    DEPTH_CODEC,
+    DEPTH_PIXEL_FORMAT,
+    GOP,
+    PIXEL_FORMAT,
+    PRESET,
+    whole_fps,
+)
 from foreact.errors import DataError, unknown_name
 from foreact.records import Camera, Features
 
@@ -42,7 +52,13 @@ class Schema:
         self._vectors: Specs = {
             key: {"dtype": "float32", "shape": [len(names)], "names": list(names)} for key, names in named if names
         }
-        self._videos: Specs = {keys.image_key(camera.name): self._video(camera) for camera in features.cameras}
+        colour = {keys.image_key(camera.name): self._video(camera, depth=False) for camera in features.cameras}
+        depth = {
+            keys.image_key(depth_name(camera.name)): self._video(camera, depth=True)
+            for camera in features.cameras
+            if camera.depth_range
+        }
+        self._videos: Specs = {**colour, **depth}
 
     @property
     def video_keys(self) -> tuple[str, ...]:
@@ -102,7 +118,7 @@ class Schema:
     def check_episode(
         self,
         vectors: Mapping[str, np.ndarray],
-        sizes: Mapping[str, tuple[int, int]],
+        shapes: Mapping[str, tuple[int, int, int]],
         fps: int,
         extras: Specs | None,
     ) -> None:
@@ -110,7 +126,7 @@ class Schema:
 
         Args:
             vectors: Its vectors, each (L, D).
-            sizes: Height and width by camera name.
+            shapes: Height, width and channels of the pictures by camera name, that of depth among them.
             fps: Its rate.
             extras: The further vectors of the data set; None where this is its first episode.
 
@@ -131,7 +147,7 @@ class Schema:
             raise DataError(
                 f"the episode's further vectors are {_words(extra_specs(vectors))}, the data set's {_words(extras)}"
             )
-        pictures = {keys.image_key(camera): [*size, 3] for camera, size in sizes.items()}
+        pictures = {keys.image_key(camera): list(shape) for camera, shape in shapes.items()}
         for key in pictures:
             if key not in self._videos:
                 raise DataError(unknown_name("camera feature", key, self._videos))
@@ -141,27 +157,49 @@ class Schema:
             if pictures[key] != spec["shape"]:
                 raise DataError(f"'{key}' of the episode is {pictures[key]}, the data set has {spec['shape']}")
 
-    def _video(self, camera: Camera) -> dict[str, Any]:
+    def _video(self, camera: Camera, *, depth: bool) -> dict[str, Any]:
+        channels = 1 if depth else 3
+        encoded: dict[str, Any] = {
+            "video.height": camera.height,
+            "video.width": camera.width,
+            "video.codec": DEPTH_CODEC if depth else CODEC,
+            "video.pix_fmt": DEPTH_PIXEL_FORMAT if depth else PIXEL_FORMAT,
+            "video.fps": self.fps,
+            "video.channels": channels,
+            "has_audio": False,
+            "video.g": GOP,
+            "video.crf": None if depth else CRF,
+            "video.preset": PRESET,
+            "video.video_backend": "pyav",
+            "video.extra_options": {"x265-params": "lossless=1"} if depth else {"bf": "0"},
+            "is_depth_map": depth,
+        }
+        if depth:
+            code = depth_code_of(camera)
+            encoded |= {
+                "video.depth_min": code.near,
+                "video.depth_max": code.far,
+                "video.shift": code.shift,
+                "video.use_log": code.use_log,
+                "depth_unit": "m",  # of the statistics
+            }
         return {
             "dtype": "video",
-            "shape": [camera.height, camera.width, 3],
+            "shape": [camera.height, camera.width, channels],
             "names": ["height", "width", "channels"],
-            "info": {
-                "video.height": camera.height,
-                "video.width": camera.width,
-                "video.codec": CODEC,
-                "video.pix_fmt": PIXEL_FORMAT,
-                "video.fps": self.fps,
-                "video.channels": 3,
-                "has_audio": False,
-                "video.g": GOP,
-                "video.crf": CRF,
-                "video.preset": PRESET,
-                "video.video_backend": "pyav",
-                "video.extra_options": {"bf": "0"},
-                "is_depth_map": False,
-            },
+            "info": encoded,
         }
+
+
+def depth_name(camera: str) -> str:
+    """Return the name that the depth of a camera has as a camera of its own, LeRobot's way: `head_depth`."""
+    return f"{camera}_depth"
+
+
+def depth_code_of(camera: Camera) -> DepthCode:
+    """Return how the depth of an RGB-D camera is stored: LeRobot's quantiser over the camera's range."""
+    assert camera.depth_range is not None
+    return DepthCode(near=camera.depth_range[0], far=camera.depth_range[1])
 
 
 _ELSEWHERE = "record into another folder"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pyarrow.parquet as pq
 from foreact import keys
 from foreact.data.files import write_atomically
 from foreact.data.lerobot_stats import FeatureStats
-from foreact.errors import DataError
 
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -124,42 +122,6 @@ def stats_of_row(row: Mapping[str, Any], features: Iterable[str]) -> dict[str, d
     """Return the statistics that `episode_row` wrote."""
     names = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
     return {key: {name: np.asarray(row[f"stats/{key}/{name}"]) for name in names} for key in features}
-
-
-def read_schema(path: Path) -> pa.Schema:
-    """Return the columns of a parquet file; raises like `read_table`."""
-    with _readable(path):
-        return pq.read_schema(path)
-
-
-def read_table(
-    path: Path, columns: Sequence[str] | None = None, filters: list[tuple[str, str, int]] | None = None
-) -> pa.Table:
-    """Read a parquet file, or some of its columns and rows.
-
-    Raises:
-        DataError: If it is missing or damaged.
-    """
-    with _readable(path):
-        return pq.ParquetDataset(path, filters=filters).read(columns=None if columns is None else list(columns))
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"'{path}' cannot be read as parquet ({reason}); copy it again") from error
-
-
-def read_row_groups(path: Path, n_rows: int) -> Iterator[pa.Table]:
-    """Yield the row groups of the first rows of a parquet file; raises like `read_table`."""
-    with _readable(path), pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            if n_rows > 0:
-                yield (table := file.read_row_group(group).slice(0, n_rows))
-                n_rows -= len(table)
 
 
 def write_row_groups(path: Path, tables: Iterable[pa.Table]) -> None:

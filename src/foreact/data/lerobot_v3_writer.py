@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from foreact import keys
+from foreact.data.depth import depth_levels, encode_depth
 from foreact.data.files import cannot_write, move, write_json
 from foreact.data.lerobot_info import INFO, load_json, read_info
-from foreact.data.lerobot_stats import FeatureStats, image_stats, merge_stats, vector_stats
+from foreact.data.lerobot_stats import FeatureStats, PictureStats, merge_stats, vector_stats
 from foreact.data.lerobot_v3_compact import compact, read_episode_rows, recording_place
-from foreact.data.lerobot_v3_schema import STANDARD, Schema, Specs, extra_specs
+from foreact.data.lerobot_v3_schema import STANDARD, Schema, Specs, depth_code_of, depth_name, extra_specs
 from foreact.data.lerobot_v3_tables import (
     DATA_PATH,
     EPISODES_PATH,
@@ -33,9 +35,9 @@ from foreact.data.lerobot_v3_tables import (
     write_row_groups,
 )
 from foreact.data.statistics import check_finite
-from foreact.data.video import encode_video, whole_fps
+from foreact.data.video import encode_depth_video, encode_video, whole_fps
 from foreact.errors import DataError
-from foreact.records import Features
+from foreact.records import Camera, Features
 
 TASKS_FILE = "meta/tasks.parquet"
 STATS_FILE = "meta/stats.json"
@@ -50,9 +52,9 @@ class StagedEpisode:
     vectors: Mapping[str, np.ndarray]
     """By key, each (L, D)."""
     videos: Mapping[str, Path]
-    """By camera name."""
-    sizes: Mapping[str, tuple[int, int]]
-    """Height and width by camera name."""
+    """By camera name, that of its depth (`depth_name`) beside its own."""
+    shapes: Mapping[str, tuple[int, int, int]]
+    """Height, width and channels by the same names."""
     stats: Mapping[str, FeatureStats]
     """By feature key."""
 
@@ -67,8 +69,9 @@ def stage_episode(
     *,
     task: str,
     vectors: Mapping[str, np.ndarray],
-    frames: Mapping[str, Sequence[np.ndarray]],
+    frames: Mapping[str, Iterable[np.ndarray]],
     fps: float,
+    depth: Mapping[Camera, Iterable[np.ndarray]] = MappingProxyType({}),
 ) -> StagedEpisode:
     """Encode an episode's videos and compute its statistics.
 
@@ -77,8 +80,9 @@ def stage_episode(
         task: What was done, a sentence.
         vectors: By key, (L, D) or (L,) for one dimension: `action`, and any `observation.*` or `next.*`. Floats are
             stored as float32, integers as int64, booleans as they are.
-        frames: By camera name, L pictures, uint8 (H, W, 3) with even H and W.
+        frames: By camera name, L pictures, uint8 (H, W, 3) with even H and W; read one at a time.
         fps: Frames a second, a whole number.
+        depth: By RGB-D camera, L maps, float32 (H, W) in metres; stored within its range, to half of one 4095th.
 
     Raises:
         DataError: If a key, shape, type or length is wrong, a number is not finite, or the disk is full.
@@ -91,15 +95,30 @@ def stage_episode(
         raise DataError("an episode needs at least one frame")
     columns = {key: _column(key, values, length) for key, values in vectors.items()}
     stats: dict[str, FeatureStats] = {key: vector_stats(values) for key, values in columns.items()}
-    videos, sizes = {}, {}
-    for camera, pictures in frames.items():
-        if len(pictures) != length:
-            raise DataError(f"camera '{camera}' has {len(pictures)} frames for {length} actions")
-        videos[camera] = Path(directory) / f"{uuid.uuid4().hex}.mp4"
-        encode_video(videos[camera], pictures, rate)
-        sizes[camera] = (pictures[0].shape[0], pictures[0].shape[1])
-        stats[keys.image_key(camera)] = image_stats(pictures)
-    return StagedEpisode(task=task, fps=rate, vectors=columns, videos=videos, sizes=sizes, stats=stats)
+    videos: dict[str, Path] = {}
+    shapes: dict[str, tuple[int, int, int]] = {}
+
+    def encode(name: str, pictures: Iterable[np.ndarray], levels: np.ndarray | None) -> None:
+        is_depth = levels is not None
+        videos[name] = Path(directory) / f"{uuid.uuid4().hex}.mp4"
+        watched = PictureStats(length, levels, 1 if is_depth else 3)
+        (encode_depth_video if is_depth else encode_video)(videos[name], watched.watch(pictures), rate)
+        if watched.n_frames != length:
+            raise DataError(f"camera '{name}' has {watched.n_frames} frames for {length} actions")
+        shapes[name] = (*watched.size, 1 if is_depth else 3)
+        stats[keys.image_key(name)] = watched.result()
+
+    try:
+        for camera, pictures in frames.items():
+            encode(camera, pictures, None)
+        for of, maps in depth.items():
+            code = depth_code_of(of)
+            encode(depth_name(of.name), (encode_depth(metres, code) for metres in maps), depth_levels(code))
+    except BaseException:
+        for video in videos.values():
+            video.unlink(missing_ok=True)
+        raise
+    return StagedEpisode(task=task, fps=rate, vectors=columns, videos=videos, shapes=shapes, stats=stats)
 
 
 def _column(key: str, values: np.ndarray, length: int) -> np.ndarray:
@@ -164,7 +183,7 @@ class DatasetWriter:
         if self._closed:
             raise ValueError("the data set is finished; open it again with resume=True")
         schema, index, length = self._schema, self.n_episodes, staged.length
-        schema.check_episode(staged.vectors, staged.sizes, staged.fps, self._extras)
+        schema.check_episode(staged.vectors, staged.shapes, staged.fps, self._extras)
         extras = extra_specs(staged.vectors) if self._extras is None else self._extras
         tasks = self._tasks if staged.task in self._tasks else [*self._tasks, staged.task]
         auto = auto_columns(

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from foreact.config import SourceConfig
+from foreact.data.aloha import EPISODE, AlohaSource
+from foreact.data.behavior import Behavior2025Source, Behavior2026Source, is_behavior
 from foreact.data.lerobot_info import INFO, load_json
+from foreact.data.lerobot_v2 import LeRobotV2Source
 from foreact.data.lerobot_v3 import LeRobotV3Source
+from foreact.data.robomimic import RobomimicSource
 from foreact.errors import DataError
 from foreact.records import Episode, Features
+
+HDF5 = ".hdf5"
+_DEFAULTS = SourceConfig()
 
 
 class EpisodeSource(Protocol):
     """Demonstrations on disk, in raw units. One class a format implements it."""
 
     root: Path
+    """Folder or file."""
     features: Features
     """As recorded: all cameras at their own size, all names, the recorded rate; calibrated where that is known."""
     episode_indices: tuple[int, ...]
@@ -32,41 +42,60 @@ class EpisodeSource(Protocol):
     def episode(self, index: int) -> Episode:
         """Return an episode without its pictures; raises DataError where it is damaged."""
 
-    def frames(self, index: int, camera: str) -> Iterator[np.ndarray]:
-        """Yield all pictures of an episode in order, uint8 (H, W, 3); raises DataError where they are damaged."""
+    def frames(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
+        """Yield the pictures of an episode in order, uint8 (H, W, 3).
 
-    def depth(self, index: int, camera: str) -> Iterator[np.ndarray]:
-        """Yield all depth maps of an RGB-D camera in order, float32 (H, W) in metres; raises like `frames`."""
+        Args:
+            index: Of the episode.
+            camera: Its name.
+            every: Give pictures 0, n, 2n, ...; the others are read and checked all the same, which is cheaper.
+
+        Raises:
+            DataError: If they are damaged or not as many as the episode has frames.
+        """
+
+    def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
+        """Yield the depth maps of an RGB-D camera in order, float32 (H, W) in metres; like `frames`."""
 
     def fingerprint(self) -> str:
         """Return a short text that changes when the content changes."""
 
 
-def open_source(path: str | Path) -> EpisodeSource:
+def open_source(path: str | Path, config: SourceConfig = _DEFAULTS) -> EpisodeSource:
     """Open a data set, whatever its format.
+
+    Args:
+        path: A folder, or a robomimic file.
+        config: How it is read where its files leave that open.
 
     Raises:
         DataError: If there is none, it is damaged, or of a format that is not read; the message says what was found.
     """
     root = Path(path)
+    if root.is_file() and root.suffix == HDF5:
+        return RobomimicSource(root, config)
     if not root.is_dir():
         raise DataError(f"no data set at '{root}': {'it is a file' if root.exists() else 'there is no such folder'}")
     if not (root / INFO).is_file():
+        files = sorted(root.glob(f"*{HDF5}"))
+        if any(re.fullmatch(EPISODE, file.name) for file in files):
+            return AlohaSource(root, config)
+        if len(files) == 1:
+            return RobomimicSource(files[0], config)
         raise DataError(f"no data set at '{root}': expected {INFO} of a LeRobotDataset, found {_found(root)}")
-    version = str(load_json(root / INFO).get("codebase_version"))
+    content = load_json(root / INFO)
+    version = str(content.get("codebase_version"))
     if version.startswith("v3."):
-        return LeRobotV3Source(root)
+        return Behavior2026Source(root) if is_behavior(content) else LeRobotV3Source(root)
     if version.startswith("v2."):
-        raise DataError(
-            f"'{root}' is a LeRobotDataset {version}, expected v3.0; "
-            "convert it with LeRobot's convert_dataset_v21_to_v30"
-        )
-    raise DataError(f"'{root / INFO}' says codebase_version {version}; expected v3.0")
+        return Behavior2025Source(root) if is_behavior(content) else LeRobotV2Source(root)
+    raise DataError(f"'{root / INFO}' says codebase_version {version}; expected v2.0, v2.1 or v3.0")
 
 
 def _found(root: Path) -> str:
-    if any(root.glob("*.hdf5")):
-        return "HDF5 episodes"
+    files = sorted(root.glob(f"*{HDF5}"))
+    if files:
+        return f"{len(files)} HDF5 files; give one of them, for example '{files[0]}'"
     names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     if not names:
         return "an empty folder"

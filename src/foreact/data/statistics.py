@@ -41,21 +41,16 @@ def vectors(episode: Episode) -> dict[str, np.ndarray]:
 
 def statistics_of(parts: Sequence[np.ndarray]) -> VectorStatistics:
     """Return exact statistics, in float64, over the rows of all parts (N, D)."""
-    values = np.concatenate(parts)
-    # A dimension at a time, so that the float64 copy stays small.
-    columns = [values[:, dim].astype(np.float64) for dim in range(values.shape[1])]
-    quantiles = np.array([np.quantile(column, (0.01, 0.99)) for column in columns])
-    # The mean of equal numbers may differ from them in the last bit; a constant dimension has std 0.
-    std = [0.0 if column.min() == column.max() else column.std() for column in columns]
-    return VectorStatistics(
-        mean=np.array([column.mean() for column in columns]),
-        std=np.array(std),
-        min=np.array([column.min() for column in columns]),
-        max=np.array([column.max() for column in columns]),
-        q01=quantiles[:, 0],
-        q99=quantiles[:, 1],
-        count=len(values),
-    )
+    of_columns = []
+    for dim in range(parts[0].shape[1]):  # one at a time, so that the copy in float64 stays small
+        column = np.concatenate([part[:, dim] for part in parts]).astype(np.float64)
+        low, high = column.min(), column.max()
+        # The mean of equal numbers may differ from them in the last bit; a constant dimension has std 0.
+        std = 0.0 if low == high else column.std()
+        of_columns.append((column.mean(), std, low, high, *np.quantile(column, (0.01, 0.99))))
+    mean, std, low, high, q01, q99 = np.array(of_columns).T
+    count = sum(len(part) for part in parts)
+    return VectorStatistics(mean=mean, std=std, min=low, max=high, q01=q01, q99=q99, count=count)
 
 
 def check_episode(episode: Episode) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from foreact.data.files import write_atomically
+from foreact.data.files import refuse_lfs_pointer, write_atomically
 from foreact.errors import DataError
 
 CODEC = "h264"
@@ -22,6 +22,12 @@ GOP = 2
 """Frames from key frame to key frame: random access costs two frames at most (LeRobot's choice)."""
 CRF = 20
 PRESET = "veryfast"
+DEPTH_CODEC = "hevc"
+"""What `libx265` writes, as LeRobot names it."""
+DEPTH_PIXEL_FORMAT = "gray12le"
+DEPTH_BLOCK = 32
+"""Pixels. Where a picture is not larger than its largest block, by default 64, libx265 loses something now and then
+although it is told to lose nothing, or writes beyond its memory."""
 
 
 def encode_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
@@ -38,29 +44,56 @@ def encode_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     Raises:
         DataError: If a frame has another type or size, the size is odd, there is no frame, or the disk is full.
     """
+    # Looking ahead for macroblocks makes x264 write other bytes for the same pictures now and then.
+    options = {"crf": str(CRF), "preset": PRESET, "g": str(GOP), "bf": "0", "x264-params": "mbtree=0"}
+    _encode(path, frames, fps, codec="libx264", pixel_format=PIXEL_FORMAT, source_format="rgb24", options=options)
+
+
+def encode_depth_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Encode depth codes without loss as 12-bit HEVC, like LeRobot; otherwise like `encode_video`.
+
+    Args:
+        path: Where to.
+        frames: uint16 (H, W) from 0 to 4095, all of one size with even H and W.
+        fps: Frames a second, a whole number.
+    """
+    parameters = f"lossless=1:ctu={DEPTH_BLOCK}:log-level=none:bframes=0:pools=none:frame-threads=1"
+    options = {"preset": PRESET, "g": str(GOP), "x265-params": parameters}
+    depth = {"pixel_format": DEPTH_PIXEL_FORMAT, "source_format": DEPTH_PIXEL_FORMAT}
+    _encode(path, frames, fps, codec="libx265", options=options, **depth)
+
+
+def _encode(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    *,
+    codec: str,
+    pixel_format: str,
+    source_format: str,
+    options: dict[str, str],
+) -> None:
     rate = whole_fps(fps)
     with write_atomically(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        options = {"crf": str(CRF), "preset": PRESET, "g": str(GOP), "bf": "0"}
-        # Looking ahead for macroblocks makes x264 write other bytes for the same pictures now and then.
-        options["x264-params"] = "mbtree=0"
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.pix_fmt = PIXEL_FORMAT
+        stream = container.add_stream(codec, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
+        stream.pix_fmt = pixel_format
         stream.time_base = stream.codec_context.time_base = Fraction(1, rate)
         stream.codec_context.thread_count = 1
-        size: tuple[int, ...] | None = None
+        shape: tuple[int, ...] | None = None
         for number, array in enumerate(frames):
-            if size is None:
-                size = _encodable_size(path, array)
-                stream.height, stream.width = size
-            if array.dtype != np.uint8 or array.shape != (*size, 3):
+            if shape is None:
+                stream.height, stream.width = _encodable_size(path, array, source_format)
+                shape, dtype = array.shape, array.dtype
+            if array.dtype != dtype or array.shape != shape:
                 raise DataError(
                     f"frame {number} of video '{path.name}' is {array.dtype} {array.shape}, "
-                    f"expected uint8 {(*size, 3)} as the first"
+                    f"expected {dtype} {shape} as the first"
                 )
-            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(array, format=source_format)
             frame.pts, frame.time_base = number, Fraction(1, rate)
             container.mux(stream.encode(frame))
-        if size is None:
+        if shape is None:
             raise DataError(f"video '{path.name}' would have no frames")
         container.mux(stream.encode())
 
@@ -76,10 +109,18 @@ def whole_fps(fps: float) -> int:
     return int(fps)
 
 
-def _encodable_size(path: Path, array: np.ndarray) -> tuple[int, int]:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise DataError(f"frames of video '{path.name}' are {array.dtype} {array.shape}, expected uint8 (H, W, 3)")
+def _encodable_size(path: Path, array: np.ndarray, source_format: str) -> tuple[int, int]:
+    colour = source_format == "rgb24"
+    dtype, n_axes = (np.uint8, 3) if colour else (np.uint16, 2)
+    if array.dtype != dtype or array.ndim != n_axes or (colour and array.shape[2] != 3):
+        expected = "uint8 (H, W, 3)" if colour else "uint16 (H, W)"
+        raise DataError(f"frames of video '{path.name}' are {array.dtype} {array.shape}, expected {expected}")
     height, width = array.shape[:2]
+    if not colour and min(height, width) <= DEPTH_BLOCK:
+        raise DataError(
+            f"frames of video '{path.name}' are {height}x{width}; depth video needs more than {DEPTH_BLOCK} pixels "
+            "either way"
+        )
     if height % 2 or width % 2:
         raise DataError(
             f"frames of video '{path.name}' are {height}x{width}; {PIXEL_FORMAT} video needs an even height and width"
@@ -106,6 +147,7 @@ class VideoReader:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
         except (OSError, av.FFmpegError, IndexError) as error:
+            refuse_lfs_pointer(path)
             raise DataError(f"{_damaged(path)} ({error})") from error
         self._stream.thread_type = "AUTO"
         self._decoded = self._container.decode(self._stream)
@@ -115,12 +157,7 @@ class VideoReader:
         """Close the file."""
         self._container.close()
 
-    @property
-    def at_end(self) -> bool:
-        """Whether no frame is left."""
-        return self._frame is None
-
-    def read(self, start: float, n_frames: int, fps: float, whose: str) -> Iterator[np.ndarray]:
+    def read(self, start: float, n_frames: int, fps: float, whose: str, every: int = 1) -> Iterator[np.ndarray]:
         """Yield frames of a span in order, (H, W, 3) or (H, W).
 
         Args:
@@ -128,6 +165,7 @@ class VideoReader:
             n_frames: How many.
             fps: Of the data set; frame k must lie within a quarter of a frame of `start + k / fps`.
             whose: For messages, for example "episode 3, camera 'top'".
+            every: Give frames 0, n, 2n, ...; the others are decoded and checked, but not converted to arrays.
 
         Raises:
             DataError: If the file is damaged, ends early or has another rate.
@@ -150,7 +188,8 @@ class VideoReader:
                 )
             if self._frame.is_corrupt:  # FFmpeg would go on with a picture that it made up
                 raise DataError(f"{whose}: frame {number}: {_damaged(self.path)}")
-            yield self._frame.to_ndarray(format=self._pixel_format)
+            if number % every == 0:
+                yield self._frame.to_ndarray(format=self._pixel_format)
             self._frame = self._advance()
 
     def _seek(self, time: float) -> None:
@@ -195,7 +234,7 @@ def concatenate_videos(path: Path, parts: Sequence[tuple[Path, int]], fps: int) 
             with _open_part(part) as source:
                 of = source.streams.video[0]
                 if stream is None:
-                    stream = output.add_stream_from_template(of)
+                    stream = output.add_stream_from_template(of, opaque=True)
                 assert of.time_base is not None
                 offset = Fraction(n_before, fps) / of.time_base
                 # MP4 time scales are multiples of a whole rate.

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from foreact.data.mixed import origin_of, parts_of
 from foreact.data.source import EpisodeSource
 from foreact.errors import DataError
 from foreact.policy.inputs import CUE_DIM
@@ -40,14 +41,19 @@ def known_places(source: EpisodeSource) -> dict[int, tuple[Kind, tuple[Place, ..
     """Return by episode where other blocks stand, as far as the data tell: recorded, or cues of the same scene."""
     from foreact.sim.record import recorded_scenes
 
-    known: dict[int, tuple[Kind, tuple[Place, ...]]] = {}
-    try:
-        for scene in recorded_scenes(source.root):
-            if scene["confusers"]:
-                places = tuple((float(x), float(y)) for x, y in scene["confusers"])
-                known[scene["episode_index"]] = ("confuser", places)
-    except DataError:  # not a recording of ours: the scenes of paired demonstrations may still tell
-        pass
+    recorded: dict[tuple[int, int], tuple[Place, ...]] = {}
+    for number, part in enumerate(parts_of(source)):
+        try:
+            for scene in recorded_scenes(part.root):
+                if scene["confusers"]:
+                    places = tuple((float(x), float(y)) for x, y in scene["confusers"])
+                    recorded[number, scene["episode_index"]] = places
+        except DataError:  # not a recording of ours: the scenes of paired demonstrations may still tell
+            pass
+    origins = {index: origin_of(source, index) for index in source.episode_indices}
+    known: dict[int, tuple[Kind, tuple[Place, ...]]] = {
+        index: ("confuser", recorded[origin]) for index, origin in origins.items() if origin in recorded
+    }
     members: dict[int, list[int]] = {}
     for index, scene_number in source.scenes.items():
         members.setdefault(scene_number, []).append(index)

@@ -11,8 +11,9 @@ from pathlib import Path
 from foreact.config import TrainConfig, train_config_from_dict
 from foreact.console import console, progress_bar
 from foreact.data.dataset import ChunkDataset
+from foreact.data.mixed import open_sources, origin_of, parts_of
 from foreact.data.selection import select_features
-from foreact.data.source import EpisodeSource, open_source
+from foreact.data.source import EpisodeSource
 from foreact.diagnose.attention import attention_paid, judge_attention
 from foreact.diagnose.collapse import collapse, judge_collapse
 from foreact.diagnose.gradient import METRICS, judge_gradient, read_gradient_shares
@@ -25,7 +26,15 @@ from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import USED, judge_swap, swap_test
 from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding, worst_first
-from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, load_policy, read_meta
+from foreact.policy.checkpoint import (
+    CHECKPOINTS,
+    CheckpointMeta,
+    data_paths,
+    find_checkpoint,
+    load_policy,
+    read_meta,
+    source_of,
+)
 from foreact.records import Features
 
 EPISODES = 50
@@ -83,9 +92,9 @@ def diagnose(
         raise ConfigError(f"--episodes is {episodes}; it must be at least 1")
     directory = find_checkpoint(run, checkpoint)
     meta = read_meta(directory)
-    root = Path(data) if data is not None else _data_of(meta, run)
+    paths = (Path(data),) if data is not None else _data_of(meta, run)
     policy = load_policy(directory, device=device)
-    source = open_source(root)
+    source = open_sources(paths, source_of(meta))
     _check_fits(source, policy.features, meta)
     held_out, trained_on = _split(source, meta)
     chosen = first_episodes(held_out, trained_on, episodes)
@@ -109,7 +118,7 @@ def diagnose(
         findings.append(judge_attention(attention_paid(probe, policy.model)))
     return Report(
         run=str(run),
-        data=str(root),
+        data=" and ".join(str(path) for path in paths),
         step=meta.step,
         episodes=len(chosen),
         held_out=len(set(chosen) & set(held_out)),
@@ -182,10 +191,11 @@ def _unknown(question: str, verdict: str) -> Finding:
     )
 
 
-def _data_of(meta: CheckpointMeta, run: str | Path) -> Path:
-    if "data" not in meta.provenance:
+def _data_of(meta: CheckpointMeta, run: str | Path) -> tuple[Path, ...]:
+    paths = data_paths(meta)
+    if not paths:
         raise ConfigError(f"'{run}' does not say what it was trained on; give a data set with --data")
-    return Path(meta.provenance["data"]["path"])
+    return paths
 
 
 def _train_config(meta: CheckpointMeta) -> TrainConfig | None:
@@ -199,16 +209,21 @@ def _run_folder(checkpoint: Path) -> Path:
 def _split(source: EpisodeSource, meta: CheckpointMeta) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the episodes that the policy has not been trained on, and those that it has.
 
-    A data set at the same place whose content has changed since, for example grown, is taken for the same one.
+    A data set at the same place whose content has changed since, for example grown, is taken for the same one. One of
+    several that were mixed is known too. Damaged episodes that training left out are neither.
     """
-    trained = meta.provenance.get("data")
-    if trained is None:
-        return source.episode_indices, ()
-    if trained["fingerprint"] != source.fingerprint() and Path(trained["path"]) != source.root.resolve():
-        return source.episode_indices, ()
-    seen = set(trained["training"])
-    fresh = [index for index in source.episode_indices if index not in seen]
-    return tuple(fresh), tuple(index for index in source.episode_indices if index in seen)
+    trained = meta.provenance.get("data", {})
+    seen: set[tuple[int, int]] = set()
+    left_out: set[tuple[int, int]] = set()
+    of_data_sets = trained.get("sources", [trained] if trained else [])
+    for number, part in enumerate(parts_of(source)):
+        for of in of_data_sets:
+            if of["fingerprint"] == part.fingerprint() or Path(of["path"]) == part.root.resolve():
+                seen |= {(number, index) for index in of["training"]}
+                left_out |= {(number, entry["episode"]) for entry in of.get("left_out", ())}
+    origins = {index: origin_of(source, index) for index in source.episode_indices}
+    fresh = [index for index, origin in origins.items() if origin not in seen | left_out]
+    return tuple(fresh), tuple(index for index, origin in origins.items() if origin in seen)
 
 
 def _check_fits(source: EpisodeSource, features: Features, meta: CheckpointMeta) -> None:

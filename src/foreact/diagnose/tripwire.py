@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
+from foreact.config import SourceConfig
 from foreact.console import console
 from foreact.data.dataset import ChunkDataset
-from foreact.data.source import open_source
+from foreact.data.mixed import open_sources
+from foreact.data.streamed import StreamedDataset
 from foreact.diagnose.collapse import collapse
 from foreact.diagnose.other_cues import known_places, other_cues
 from foreact.diagnose.probe import Probe
@@ -37,13 +39,21 @@ class Tripwire(Callback):
     random number is drawn.
     """
 
-    def __init__(self, *, every: int, data: str | Path | None = None, episodes: int = 32) -> None:
+    def __init__(
+        self,
+        *,
+        every: int,
+        data: str | Path | Sequence[str | Path] = (),
+        source: SourceConfig | None = None,
+        episodes: int = 32,
+    ) -> None:
         """Set the rhythm.
 
         Args:
             every: Optimiser steps between two checks.
-            data: The data set's folder, for the places of the other blocks; None, or where the data do not tell,
-                swaps with another episode's cue.
+            data: The data set's folder, or those that are mixed, for the places of the other blocks; without, or where
+                the data do not tell, swaps with another episode's cue.
+            source: How the data are read; None for the defaults.
             episodes: How many held-out episodes to look at; training episodes where none is held out.
 
         Raises:
@@ -54,7 +64,8 @@ class Tripwire(Callback):
             if value < 1:
                 raise ConfigError(f"tripwire: {name} is {value}; it must be at least 1")
         self._every = every
-        self._data = None if data is None else Path(data)
+        self._data = (data,) if isinstance(data, str | Path) else tuple(data)
+        self._source = source or SourceConfig()
         self._episodes = episodes
         self._probe: Probe | None = None
         self._checked_step = -1
@@ -70,7 +81,7 @@ class Tripwire(Callback):
         why = None if probe.has_cue else "the policy gets no coordinates x and y"
         if why is None:
             self._response = demonstrated_response(probe)
-            known = {} if self._data is None else known_places(open_source(self._data))
+            known = known_places(open_sources(self._data, self._source)) if self._data else {}
             self._trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known)
             if self._response is None or not len(self._trials.episode):
                 why = f"the first chunks of {len(probe.episodes)} episodes do not tell how to answer to the coordinate"
@@ -134,6 +145,8 @@ def _samples(trainer: lightning.Trainer) -> ChunkDataset:
     assert isinstance(demonstrations, Demonstrations)
     loaders = demonstrations.val_dataloader() or [demonstrations.train_dataloader()]
     dataset = loaders[0].dataset
+    if isinstance(dataset, StreamedDataset):
+        raise ConfigError("--tripwire with --stream needs held-out episodes to look at: set train.val_fraction above 0")
     assert isinstance(dataset, ChunkDataset)
     return dataset
 

@@ -82,11 +82,15 @@ class ObjectFrame(nn.Module):
             action_groups=(),
         )
 
+    def closed(self, state: Tensor) -> Tensor:
+        """Return whether the jaws hold something or are about to (B,), for raw states (B, S)."""
+        return state[:, self._gripper] < self._arm.gripper_closed
+
     def encode(self, batch: Batch) -> Batch:
         """Return a raw batch with state, coordinates and actions in the hand's frame, in metres and radians."""
         assert batch.state is not None
         position, turn = self.hand(batch.state)
-        closed = (batch.state[:, self._gripper] < self._arm.gripper_closed).to(position)[:, None]
+        closed = self.closed(batch.state).to(position)[:, None]
         where = batch.environment_state
         goal = where[:, _CUE:] if self._has_goal and where is not None else torch.zeros_like(position[:, :2])
         to_goal = (goal - position[:, :2]) * closed

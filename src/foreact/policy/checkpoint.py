@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import foreact
-from foreact.config import PolicyConfig, policy_config_from_dict, to_dict
+from foreact.config import PolicyConfig, SourceConfig, policy_config_from_dict, source_config_from_dict, to_dict
 from foreact.errors import CheckpointError, ConfigError
 from foreact.model.act import ACT
 from foreact.normalizer import statistics_from_dict, statistics_to_dict
@@ -52,6 +52,17 @@ class CheckpointMeta:
     """Optimiser steps done."""
     provenance: Mapping[str, Any]
     """Plain values: training configuration, data fingerprint, split, versions."""
+
+
+def source_of(meta: CheckpointMeta) -> SourceConfig:
+    """Return how the training data were read: whoever opens them again reads them alike."""
+    return source_config_from_dict(meta.provenance.get("source", {}))  # older checkpoints do not say
+
+
+def data_paths(meta: CheckpointMeta) -> tuple[Path, ...]:
+    """Return where the training data were: one data set, or several that were mixed; empty where it does not say."""
+    data = meta.provenance.get("data")
+    return () if data is None else tuple(Path(of["path"]) for of in data.get("sources", [data]))
 
 
 def write_directory(path: Path, write: Callable[[Path], None]) -> None:

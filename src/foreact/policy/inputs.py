@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from foreact import keys
 from foreact.config import PolicyConfig
-from foreact.data.images import center_crop, random_crop
+from foreact.data.images import center_crop, random_crop, resize_frames
 from foreact.data.statistics import statistics_of
 from foreact.errors import ConfigError, unknown_name
 from foreact.geometry.object_frame import HandPose, ObjectFrame, check_joints
@@ -50,7 +50,8 @@ def network_features(config: PolicyConfig, features: Features) -> Features:
     cameras = []
     for camera in features.cameras:
         if camera.name not in cropped or camera.name in full:
-            size = config.crop_size or (camera.height, camera.width)
+            own = _beside(config, camera) if camera.name in cropped else (camera.height, camera.width)
+            size = config.crop_size or own
             cameras.append(replace(camera, height=size[0], width=size[1], cue_map="heatmap" in ways))
     for camera in features.cameras:
         if camera.name in cropped:
@@ -103,6 +104,7 @@ class Inputs(nn.Module):
         pixels, hand = self._cue_pixels(batch)
         batch = self._with_maps(batch, pixels)
         views = self._views(batch, pixels)
+        batch = self._beside_views(batch)
         size = self._config.crop_size
         if crop_seed is None:
             batch = center_crop(batch, size)
@@ -185,6 +187,25 @@ class Inputs(nn.Module):
                 maps[view] = _sample(batch.cue_maps[camera.name], grid)
         return Batch(images=images, depth=depth, cue_maps=maps)
 
+    def _beside_views(self, batch: Batch) -> Batch:
+        """Full pictures beside a crop: made smaller, and grey while the jaws are open where that is asked for."""
+        images, depth, maps = dict(batch.images), dict(batch.depth), dict(batch.cue_maps)
+        shown = None
+        if self.frame is not None and self._config.cue_crop_full_when == "closed":
+            assert batch.state is not None
+            shown = self.frame.closed(batch.state)[:, None, None, None]
+        grey = self.normalizer.get_buffer("image_mean") * 255
+        nothing = grey.new_zeros(())
+        for camera in self.features.cameras:
+            if camera.name not in self._cropped or camera.name not in self._config.cue_crop_full:
+                continue
+            size = _beside(self._config, camera)
+            for of, hidden in ((images, grey), (depth, nothing), (maps, nothing)):
+                if camera.name in of:
+                    picture = resize_frames(of[camera.name], size)
+                    of[camera.name] = picture if shown is None else torch.where(shown, picture.to(hidden), hidden)
+        return replace(batch, images=images, depth=depth, cue_maps=maps)
+
     def _grid(self, camera: Camera, pixel: Tensor) -> Tensor:
         """Where a crop's pixels are in the picture, in the units of `grid_sample` (B, side, side, 2)."""
         side = _side(self._config, camera)
@@ -208,13 +229,13 @@ class Inputs(nn.Module):
             if source.name not in pixels or source.calibration is None:
                 continue
             height, width = cells[camera.name]
-            columns = (torch.arange(width) + 0.5) * camera.width / width
-            rows = (torch.arange(height) + 0.5) * camera.height / height
-            middle = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).flatten(0, 1).to(pixels[source.name])
             size = (source.height, source.width)
+            shown = size if camera.view_of is None else (camera.height, camera.width)  # in the source's pixels
+            columns = (torch.arange(width) + 0.5) * shown[1] / width
+            rows = (torch.arange(height) + 0.5) * shown[0] / height
+            middle = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).flatten(0, 1).to(pixels[source.name])
             if camera.view_of is None:
-                corner = middle.new_tensor([(size[1] - camera.width) // 2, (size[0] - camera.height) // 2])
-                at = (middle + corner).expand(batch.size, -1, -1)
+                at = middle.expand(batch.size, -1, -1)
             else:
                 at = pixels[source.name][:, None] + middle - camera.width / 2
             found = plane_points(source.calibration, at, size, self.features.environment_height, hand)
@@ -279,6 +300,12 @@ def _merge(batch: Batch, views: Batch, wanted: set[str]) -> Batch:
 
 def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _beside(config: PolicyConfig, camera: Camera) -> tuple[int, int]:
+    """Height and width of a camera's full picture beside its crop."""
+    scale = config.cue_crop_full_scale
+    return max(1, round(scale * camera.height)), max(1, round(scale * camera.width))
 
 
 def _side(config: PolicyConfig, camera: Camera) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 
+from foreact.processes import WorkerPool
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.expert import Expert
@@ -22,7 +21,7 @@ def rollout_expert(task: TaskConfig, seeds: Sequence[int], *, n_processes: int |
     blind = replace(task, cameras=())  # it needs no pictures, and they would cost most of the time
     n_processes = min(n_processes or os.cpu_count() or 1, len(seeds))
     with (
-        ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool,
+        WorkerPool(n_processes) as pool,
         episode_progress("expert", len(seeds)) as advance,
     ):
         results = []

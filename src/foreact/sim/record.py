@@ -14,11 +14,10 @@ import json
 import os
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from foreact.data.lerobot_info import load_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
 from foreact.data.sidecar import SIDECAR, Sidecar, write_sidecar
 from foreact.errors import ConfigError, DataError, SimulationError
+from foreact.processes import WorkerPool
 from foreact.records import Camera, Features
 from foreact.sim.task import TaskConfig
 
@@ -173,7 +173,7 @@ def _scenes(
 ) -> Generator[list[_Try], None, None]:
     """Yield scenes in the order of their seeds, a few ahead in other processes."""
     workers = max(1, workers or os.cpu_count() or 1)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pool = WorkerPool(workers)
     pending: deque[Future[list[_Try]]] = deque()
     seed = first
     try:
@@ -186,13 +186,6 @@ def _scenes(
         raise SimulationError("a simulating process was killed, perhaps for memory; try fewer --workers") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent decides what it means."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _ENV: Any = None

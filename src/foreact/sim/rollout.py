@@ -16,6 +16,7 @@ from foreact.errors import ConfigError, UnreachableError
 from foreact.keys import STATE
 from foreact.policy.executor import Executor
 from foreact.policy.policy import Policy
+from foreact.processes import interrupts_held
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.task import CAMERAS, TaskConfig
@@ -112,7 +113,8 @@ class _Slot:
 def _environments(task: TaskConfig, n_envs: int) -> Iterator[AsyncVectorEnv]:
     """Environments in processes of their own; spawned, because OpenGL and torch do not survive a fork."""
     makers = [partial(PickPlaceEnv, task) for _ in range(n_envs)]
-    envs = AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
+    with interrupts_held():
+        envs = AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
     try:
         yield envs
     finally:

@@ -12,9 +12,11 @@ from torch.utils.data import DataLoader, Sampler
 
 from foreact.config import TrainConfig
 from foreact.data.dataset import ChunkDataset, collate
+from foreact.data.streamed import StreamedDataset
 from foreact.errors import ConfigError
 from foreact.records import Batch
-from foreact.train.order import Order, order_of
+from foreact.train.order import Order, order_of, round_generator
+from foreact.train.windows import Windowed
 
 
 class StepSampler(Sampler[list[int]]):
@@ -49,7 +51,7 @@ class StepSampler(Sampler[list[int]]):
             for position in range(first, first + self._batch_size):
                 if position // length != number:
                     number = position // length
-                    samples = self._order.draw(np.random.default_rng([self._seed, number]))
+                    samples = self._order.draw(round_generator(self._seed, number))
                 indices.append(int(samples[position % length]))
             yield indices
 
@@ -57,7 +59,9 @@ class StepSampler(Sampler[list[int]]):
 class StepLoader(DataLoader[Batch]):
     """A loader over a `StepSampler` whose place Lightning saves and restores (`state_dict`, `load_state_dict`)."""
 
-    def __init__(self, dataset: ChunkDataset, sampler: StepSampler, *, num_workers: int, pin_memory: bool) -> None:
+    def __init__(
+        self, dataset: ChunkDataset | StreamedDataset, sampler: StepSampler, *, num_workers: int, pin_memory: bool
+    ) -> None:
         """Read batches in the order of the sampler."""
         self._stream = sampler
         self._batches_done = 0
@@ -95,12 +99,39 @@ class StepLoader(DataLoader[Batch]):
         self._batches_done = state["batches_done"]
 
 
+class StreamLoader(StepLoader):
+    """A `StepLoader` of one device that also tells the frames in which windows they will be asked for."""
+
+    def __init__(self, dataset: StreamedDataset, order: Windowed, config: TrainConfig) -> None:
+        """Read batches in the order's windows."""
+        self._streamed = dataset
+        self._windowed = order
+        self._config = config
+        super().__init__(dataset, _sampler(order, config), num_workers=0, pin_memory=torch.cuda.is_available())
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        config = self._config
+        self._streamed.begin(self._windowed.windows_from(self._batches_done * config.batch_size, config.seed))
+        yield from super().__iter__()
+
+
+def _sampler(order: Order, config: TrainConfig, rank: int = 0, world_size: int = 1) -> StepSampler:
+    return StepSampler(
+        order,
+        batch_size=config.batch_size,
+        n_batches=config.steps * config.accumulate,
+        seed=config.seed,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
 class Demonstrations(LightningDataModule):
     """Training and validation samples, handed to each device its own."""
 
     def __init__(
         self,
-        training: ChunkDataset,
+        training: ChunkDataset | StreamedDataset,
         validation: ChunkDataset | None,
         config: TrainConfig,
         scenes: Mapping[int, int] | None = None,
@@ -108,7 +139,7 @@ class Demonstrations(LightningDataModule):
         """Take both splits.
 
         Args:
-            training: The samples to train on.
+            training: The samples to train on; streamed ones on one device only.
             validation: None where nothing is held out.
             config: How the policy is trained.
             scenes: Scene by episode index, for `train.sampling` paired; None where each episode has its own.
@@ -120,22 +151,20 @@ class Demonstrations(LightningDataModule):
         self._training = training
         self._validation = validation
         self._config = config
-        self._order = order_of(training, config, scenes)
+        samples = training.samples if isinstance(training, StreamedDataset) else training
+        self._order = order_of(samples, config, scenes)
+        if isinstance(training, StreamedDataset):
+            together = scenes if config.sampling == "paired" else None
+            self._windowed = Windowed(self._order, samples, capacity=training.capacity, scenes=together)
 
     def train_dataloader(self) -> StepLoader:
         """Return the stream of this device; called in its process."""
-        config = self._config
+        if isinstance(self._training, StreamedDataset):
+            return StreamLoader(self._training, self._windowed, self._config)
         assert self.trainer is not None
-        sampler = StepSampler(
-            self._order,
-            batch_size=config.batch_size,
-            n_batches=config.steps * config.accumulate,
-            seed=config.seed,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
+        sampler = _sampler(self._order, self._config, self.trainer.global_rank, self.trainer.world_size)
         pin_memory = torch.cuda.is_available()
-        return StepLoader(self._training, sampler, num_workers=config.num_workers, pin_memory=pin_memory)
+        return StepLoader(self._training, sampler, num_workers=self._config.num_workers, pin_memory=pin_memory)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Return all held-out samples in order, on every device; an empty list without a held-out split."""

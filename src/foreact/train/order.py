@@ -1,7 +1,8 @@
 """In which order a training run sees its samples: rounds of sample indices, each drawn by a generator of its own.
 
-A round of `Uniform` is a permutation of all samples. `Balanced` shows all places of the coordinates equally often,
-`Paired` the same moment of the same scene with different targets side by side.
+A round of `Uniform` is a permutation of all samples. `Balanced` shows all places of the coordinates equally often, or
+each source of a mix as often as its weight says, `Paired` the same moment of the same scene with different targets
+side by side.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ class Order(Protocol):
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return a round, sample indices (N,); the generator decides all of it."""
+
+
+def round_generator(seed: int, number: int) -> np.random.Generator:
+    """Return what draws a round: its number and the run's seed decide all of it."""
+    return np.random.default_rng([seed, number])
 
 
 class Uniform:
@@ -94,7 +100,8 @@ def order_of(dataset: ChunkDataset, config: TrainConfig, scenes: Mapping[int, in
         scenes: Scene by episode index, `EpisodeSource.scenes`; None where each episode has its own.
 
     Raises:
-        ConfigError: If the data have no coordinates to balance, or no scene with several targets to couple.
+        ConfigError: If the data have no coordinates to balance, no scene with several targets to couple, or other
+            sources than the weights.
     """
     if config.sampling == "balanced":
         return Balanced(_weights(dataset))
@@ -102,7 +109,34 @@ def order_of(dataset: ChunkDataset, config: TrainConfig, scenes: Mapping[int, in
         if config.batch_size % 2:
             raise ConfigError(f"train.batch_size is {config.batch_size}; paired sampling needs an even number")
         return Paired(_moments(dataset, scenes))
+    if config.source_weights:
+        return Balanced(_source_weights(dataset, config.source_weights))
     return Uniform(len(dataset))
+
+
+def check_source_weights(config: TrainConfig, n_sources: int) -> None:
+    """Refuse weights for more or fewer data sets than there are; raises ConfigError."""
+    if config.source_weights and len(config.source_weights) != n_sources:
+        raise ConfigError(
+            f"train.source_weights has {len(config.source_weights)} numbers for {n_sources} data sets; "
+            "give one for each, in the order of --data"
+        )
+
+
+def _source_weights(dataset: ChunkDataset, weights: tuple[float, ...]) -> np.ndarray:
+    """Return each sample's weight: that of its source, shared among the source's samples."""
+    counts = np.bincount(dataset.source_number, minlength=len(weights))
+    if len(counts) > len(weights):
+        raise ConfigError(
+            f"train.source_weights has {len(weights)} numbers, the samples are of {len(counts)} data sets"
+        )
+    for number, count in enumerate(counts):
+        if not count:
+            raise ConfigError(
+                f"train.source_weights: no training episode is left of data set {number + 1} of --data; "
+                "leave it out, or lower train.val_fraction"
+            )
+    return (np.array(weights) / counts)[dataset.source_number]
 
 
 def _weights(dataset: ChunkDataset) -> np.ndarray:

@@ -8,9 +8,11 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -18,25 +20,36 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRa
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import foreact
-from foreact.config import RunConfig, TrainConfig, policy_config_from_dict, to_dict, train_config_from_dict
+from foreact.config import (
+    RunConfig,
+    policy_config_from_dict,
+    source_config_from_dict,
+    to_dict,
+    train_config_from_dict,
+)
 from foreact.console import console
+from foreact.data.bad_episodes import check_some_left, left_out_text, naming_skip_bad
 from foreact.data.calibration import read_calibration
-from foreact.data.dataset import ChunkDataset
+from foreact.data.dataset import ChunkDataset, find_bad_episodes
+from foreact.data.mixed import open_sources, origin_of, parts_of
 from foreact.data.report import describe_vectors
 from foreact.data.selection import select_features
 from foreact.data.sidecar import apply_calibration
-from foreact.data.source import open_source
+from foreact.data.source import EpisodeSource
 from foreact.data.split import split_episodes
 from foreact.data.statistics import compute_statistics
+from foreact.data.streamed import StreamedDataset
 from foreact.errors import CheckpointError, ConfigError
-from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, read_meta
+from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, read_meta, source_of
 from foreact.policy.inputs import network_statistics
-from foreact.records import Batch
+from foreact.records import Batch, Features
 from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
 from foreact.train.checkpoint_io import DirectoryCheckpointIO
 from foreact.train.jsonl_logger import JSONLLogger
 from foreact.train.loader import Demonstrations
 from foreact.train.module import ACTModule
+from foreact.train.order import check_source_weights
+from foreact.train.samples import open_samples
 
 RUN_FILE = "run.json"
 
@@ -55,14 +68,19 @@ class TrainResult:
     """Without validation and checkpoints; 0 where no step was measured."""
     data_wait: float
     """Share of training time spent waiting for data."""
+    n_episodes: int
+    """Of the data, those left out among them."""
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    """Damaged episodes and what is wrong with each."""
 
 
 def train(
     run: RunConfig,
     *,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     out: str | Path,
     resume: bool = False,
+    skip_bad: bool = False,
     calibration: str | Path | None = None,
     cache_dir: Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -71,9 +89,11 @@ def train(
 
     Args:
         run: The recipe.
-        data: A data set's folder.
+        data: A data set's folder, or several data sets that agree (data/agreement.py) and are mixed.
         out: The run's folder: `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `run.json`.
         resume: Continue from the newest checkpoint in `out`, bit for bit on the CPU.
+        skip_bad: Leave damaged episodes out instead of stopping at the first; a resumed run leaves out those that it
+            was started without, whatever is said here.
         calibration: A file that says where cameras and arm stand (data/calibration.py); None takes what the data set
             says itself, and for a resumed run what that was started with.
         cache_dir: Where decoded frames are kept; None for the user's cache.
@@ -87,7 +107,9 @@ def train(
     """
     out = Path(out)
     newest = _checkpoint_to_resume(out, resume)
-    source = open_source(data)
+    paths = (data,) if isinstance(data, str | Path) else tuple(data)
+    check_source_weights(run.train, len(paths))
+    source = open_sources(paths, run.source)
     recorded_features = source.features
     if calibration is not None:
         recorded_features = apply_calibration(
@@ -103,68 +125,138 @@ def train(
                 f"calibration '{calibration}' is not what the run to resume was started with; leave it out"
             )
         features = resumed.features
-    training, validation = split_episodes(
-        source.tasks, source.lengths, run.train.val_fraction, run.train.seed, source.scenes
-    )
+    left_out: dict[int, str] = {}
+    if resumed is not None:
+        left_out = {entry["episode"]: entry["reason"] for entry in resumed.provenance["data"].get("left_out", ())}
+    elif skip_bad:
+        left_out = _find_bad(source, features, run, cache_dir)
+    tasks = {index: task for index, task in source.tasks.items() if index not in left_out}
+    training, validation = split_episodes(tasks, source.lengths, run.train.val_fraction, run.train.seed, source.scenes)
 
-    def dataset(episodes: tuple[int, ...]) -> ChunkDataset:
-        return ChunkDataset(
-            source,
-            episodes,
-            features=features,
-            chunk_size=run.policy.chunk_size,
-            downsample_factor=run.policy.downsample_factor,
-            image_size=run.policy.image_size,
-            cache_dir=cache_dir,
+    # A streamed episode may turn out to be damaged long after the start.
+    with (
+        naming_skip_bad() if resumed is None else nullcontext(),
+        open_samples(run, source, features, training, validation, cache_dir) as samples,
+    ):
+        recorded = compute_statistics(samples.vectors.episodes)
+        in_frame = "frame" in run.policy.conditioning
+        statistics = network_statistics(features, _vector_batches(samples.vectors)) if in_frame else recorded
+        provenance = {
+            "train": to_dict(run.train),
+            "source": to_dict(run.source),
+            "data": {
+                "path": str(Path(paths[0]).resolve()),
+                "fingerprint": fingerprint,
+                "training": training,
+                "validation": validation,
+                "left_out": _left_out_entries(left_out),
+                **_provenance_of_parts(source, paths, training, left_out),
+            },
+            "versions": {
+                "foreact": foreact.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        meta = CheckpointMeta(
+            policy=run.policy, features=features, statistics=statistics, step=0, provenance=provenance
+        )
+        _write_run(out, run, paths)
+
+        interrupt = StopOnInterrupt()
+        throughput = Throughput(batch_size=run.train.batch_size, show_every=run.train.log_every)
+        with warnings.catch_warnings():
+            _quiet_lightning()
+            resume_at = 0 if resumed is None else resumed.step
+            trainer = _trainer(run, out, meta, interrupt, throughput, resume_at, callbacks)
+        if isinstance(samples.training, StreamedDataset) and trainer.world_size > 1:
+            raise ConfigError(f"train.stream works on one device, not on {trainer.world_size}: give --devices 1")
+        module = ACTModule(run, features, statistics)
+        if trainer.is_global_zero:
+            for line in describe_vectors(features, recorded):
+                console.print(line, highlight=False, no_wrap=True, overflow="ignore", crop=False)
+            budget = run.train.steps * run.train.batch_size * run.train.accumulate * trainer.world_size
+            console.print(
+                f"training on {len(training)} episodes ({len(samples.training)} samples), "
+                f"validating on {len(validation)}; "
+                f"{sum(p.numel() for p in module.model.parameters()) / 1e6:.2f} M parameters; "
+                f"budget {budget} samples in {run.train.steps} steps",
+                highlight=False,
+            )
+            for remark in (left_out_text(left_out, len(source.episode_indices)) if left_out else "", samples.remark):
+                if remark:
+                    console.print(remark, highlight=False)
+        demonstrations = Demonstrations(samples.training, samples.validation, run.train, source.scenes)
+        with warnings.catch_warnings():
+            _quiet_lightning()
+            trainer.fit(module, datamodule=demonstrations, ckpt_path=None if newest is None else str(newest))
+        if interrupt.interrupted and trainer.is_global_zero:
+            console.print(f"stopped at step {trainer.global_step}; continue with the same command and --resume")
+        return TrainResult(
+            checkpoint=find_checkpoint(out),
+            step=trainer.global_step,
+            interrupted=interrupt.interrupted,
+            samples_per_s=throughput.samples_per_s if throughput.steps else 0.0,
+            data_wait=throughput.wait_share,
+            n_episodes=len(source.episode_indices),
+            left_out=left_out,
         )
 
-    training_set = dataset(training)
-    recorded = compute_statistics(training_set.episodes)
-    in_frame = "frame" in run.policy.conditioning
-    statistics = network_statistics(features, _vector_batches(training_set)) if in_frame else recorded
-    provenance = {
-        "train": to_dict(run.train),
-        "data": {
-            "path": str(Path(data).resolve()),
-            "fingerprint": fingerprint,
-            "training": training,
-            "validation": validation,
-        },
-        "versions": {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()},
+
+def _find_bad(source: EpisodeSource, features: Features, run: RunConfig, cache_dir: Path | None) -> dict[int, str]:
+    """Name each damaged episode once, and return them with what is wrong.
+
+    Every process looks at every episode, so that all come to the same split.
+    """
+    bad: dict[int, str] = {}
+
+    def note(index: int, reason: str) -> None:
+        bad[index] = reason
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            console.print(f"left out episode {index}: {reason}", highlight=False, soft_wrap=True)
+
+    find_bad_episodes(
+        source,
+        features=features,
+        downsample_factor=run.policy.downsample_factor,
+        image_size=run.policy.image_size,
+        cache_dir=cache_dir,
+        keep_frames=run.train.stream is None,
+        on_bad=note,
+    )
+    check_some_left(source, bad, len(source.episode_indices))
+    return bad
+
+
+def _left_out_entries(left_out: Mapping[int, str]) -> list[dict[str, Any]]:
+    return [{"episode": index, "reason": left_out[index]} for index in sorted(left_out)]
+
+
+def _provenance_of_parts(
+    source: EpisodeSource, paths: Sequence[str | Path], training: Sequence[int], left_out: Mapping[int, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Of several data sets: where each is, its fingerprint, and by its own indices what was trained on or left out."""
+    parts = parts_of(source)
+    if len(parts) == 1:
+        return {}
+    trained: list[list[int]] = [[] for _ in parts]
+    for number, own in (origin_of(source, index) for index in training):
+        trained[number].append(own)
+    bad: list[dict[int, str]] = [{} for _ in parts]
+    for index, reason in left_out.items():
+        number, own = origin_of(source, index)
+        bad[number][own] = reason
+    return {
+        "sources": [
+            {
+                "path": str(Path(path).resolve()),
+                "fingerprint": part.fingerprint(),
+                "training": trained[number],
+                "left_out": _left_out_entries(bad[number]),
+            }
+            for number, (path, part) in enumerate(zip(paths, parts, strict=True))
+        ]
     }
-    meta = CheckpointMeta(policy=run.policy, features=features, statistics=statistics, step=0, provenance=provenance)
-    _write_run(out, run, Path(data))
-
-    interrupt = StopOnInterrupt()
-    throughput = Throughput(batch_size=run.train.batch_size, show_every=run.train.log_every)
-    with warnings.catch_warnings():
-        _quiet_lightning()
-        resume_at = 0 if resumed is None else resumed.step
-        trainer = _trainer(run, out, meta, interrupt, throughput, resume_at, callbacks)
-    module = ACTModule(run, features, statistics)
-    if trainer.is_global_zero:
-        for line in describe_vectors(features, recorded):
-            console.print(line, highlight=False, no_wrap=True, overflow="ignore", crop=False)
-        samples = run.train.steps * run.train.batch_size * run.train.accumulate * trainer.world_size
-        console.print(
-            f"training on {len(training)} episodes ({len(training_set)} samples), validating on {len(validation)}; "
-            f"{sum(p.numel() for p in module.model.parameters()) / 1e6:.2f} M parameters; "
-            f"budget {samples} samples in {run.train.steps} steps",
-            highlight=False,
-        )
-    demonstrations = Demonstrations(training_set, dataset(validation) if validation else None, run.train, source.scenes)
-    with warnings.catch_warnings():
-        _quiet_lightning()
-        trainer.fit(module, datamodule=demonstrations, ckpt_path=None if newest is None else str(newest))
-    if interrupt.interrupted and trainer.is_global_zero:
-        console.print(f"stopped at step {trainer.global_step}; continue with the same command and --resume")
-    return TrainResult(
-        checkpoint=find_checkpoint(out),
-        step=trainer.global_step,
-        interrupted=interrupt.interrupted,
-        samples_per_s=throughput.samples_per_s if throughput.steps else 0.0,
-        data_wait=throughput.wait_share,
-    )
 
 
 def _vector_batches(dataset: ChunkDataset, size: int = 4096) -> Iterator[Batch]:
@@ -184,17 +276,19 @@ def read_run(out: str | Path) -> RunConfig:
     try:
         content = json.loads(path.read_text())
         return RunConfig(
-            policy=policy_config_from_dict(content["policy"]), train=train_config_from_dict(content["train"])
+            policy=policy_config_from_dict(content["policy"]),
+            train=train_config_from_dict(content["train"]),
+            source=source_config_from_dict(content.get("source", {})),  # older runs have none
         )
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise CheckpointError(f"no run to resume at '{out}': cannot read '{path}' ({error})") from error
 
 
-def _write_run(out: Path, run: RunConfig, data: Path) -> None:
+def _write_run(out: Path, run: RunConfig, paths: Sequence[str | Path]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         temporary = out / f".{RUN_FILE}.{os.getpid()}.partial"
-        temporary.write_text(json.dumps({**asdict(run), "data": str(data)}, indent=2) + "\n")
+        temporary.write_text(json.dumps({**asdict(run), "data": [str(path) for path in paths]}, indent=2) + "\n")
         os.replace(temporary, out / RUN_FILE)
     except OSError as error:
         raise CheckpointError(f"cannot write run '{out}': {error.strerror or error}") from error
@@ -237,7 +331,8 @@ def _check_same(run: RunConfig, fingerprint: str, meta: CheckpointMeta) -> None:
     for kind, before, now, free in (
         ("policy", to_dict(meta.policy), to_dict(run.policy), set()),
         # Options that an older run did not have were at their defaults.
-        ("train", to_dict(TrainConfig()) | meta.provenance["train"], to_dict(run.train), _MAY_CHANGE),
+        ("train", to_dict(train_config_from_dict(meta.provenance["train"])), to_dict(run.train), _MAY_CHANGE),
+        ("source", to_dict(source_of(meta)), to_dict(run.source), set()),
     ):
         for name, value in before.items():
             if name not in free and now[name] != value:
@@ -313,5 +408,6 @@ def _trainer(
 def _quiet_lightning() -> None:
     """Silence Lightning's remarks about things decided here on purpose, and about its own use of torch."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.* is deprecated"):
+    without_validation = "Total length of `list` across ranks is zero"
+    for message in (".*does not have many workers.*", ".*LeafSpec.* is deprecated", without_validation):
         warnings.filterwarnings("ignore", message=message)

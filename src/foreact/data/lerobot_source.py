@@ -1,0 +1,338 @@
+"""What the readers of LeRobotDataset v2 and v3 share: the rows, pictures and depth of an episode (FORMATS.md 1).
+
+A reader finds out where each episode lies, an `EpisodeEntry`; from there on the versions are alike.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from foreact import keys
+from foreact.data.depth import decode_depth
+from foreact.data.files import content_hash, missing_files
+from foreact.data.lerobot_info import INFO, CameraFeature, DatasetInfo
+from foreact.data.parquet import read_known_columns, read_schema, read_table
+from foreact.data.sidecar import SIDECAR, apply_calibration, read_sidecar, scenes_of
+from foreact.data.video import VideoReader
+from foreact.errors import DataError, unknown_name
+from foreact.records import Episode
+
+_COLUMNS = frozenset((keys.EPISODE_INDEX, keys.TIMESTAMP, keys.ACTION, keys.STATE, keys.ENVIRONMENT_STATE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSpan:
+    """Where an episode lies in a video file."""
+
+    path: Path
+    start: float = 0.0
+    """Seconds."""
+    stop: float | None = None
+    """Seconds; None where the episode has the file to itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeEntry:
+    """What the metadata say of an episode."""
+
+    index: int
+    length: int
+    task: str
+    data: Path
+    videos: Mapping[str, VideoSpan]
+    """By feature key."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that hold a part of it."""
+        return (self.data, *(span.path for span in self.videos.values()))
+
+
+class LeRobotSource:
+    """An `EpisodeSource` over episodes whose places are known.
+
+    A camera with key `observation.images.<cam>` is called `<cam>`; any other key (`observation.image`,
+    `observation.rgb.<cam>`) is the camera's name as it stands, dots included. A row goes with the frame that lies in
+    the video at the episode's start and the row's timestamp, as in LeRobot; what a file holds beyond is not looked at.
+
+    Episodes are read fastest in their order: files and decoders stay open from one to the next. Read the frames of
+    one camera one episode at a time.
+
+    A reader of a related format derives from this class: it sets `features` anew after this constructor and overrides
+    `episode`; vectors have the sizes of `info.features`, pictures and depth follow `info.cameras` and `info.depth`.
+    """
+
+    whole_file = 16 * 2**20
+    """For the fingerprint, files up to this size [bytes] are read as a whole,"""
+    file_ends = 2**20
+    """and of larger ones so much of both ends. A format with many small files makes do with less."""
+
+    def __init__(
+        self,
+        root: Path,
+        info: DatasetInfo,
+        entries: Iterable[EpisodeEntry],
+        *,
+        metadata: Iterable[Path],
+    ) -> None:
+        """Look which files are there.
+
+        Args:
+            root: The data set's folder.
+            info: Of `meta/info.json`.
+            entries: All episodes.
+            metadata: Files that say where the episodes lie, for the fingerprint; `meta/info.json` is one anyway.
+
+        Raises:
+            DataError: If no episode has all its files, or the sidecar does not fit.
+        """
+        self.root = root
+        self.info = info
+        sidecar = read_sidecar(root)
+        self.features = apply_calibration(info.features, sidecar, f"'{root / SIDECAR}'")
+        self._episodes = {entry.index: entry for entry in sorted(entries, key=lambda entry: entry.index)}
+        self.missing: Mapping[int, Path] = self._missing()
+        """A file that is not there, by episode index: these episodes cannot be read. Empty where all are complete."""
+        self.episode_indices = tuple(self._episodes)
+        self.lengths: Mapping[int, int] = {index: entry.length for index, entry in self._episodes.items()}
+        self.tasks: Mapping[int, str] = {index: entry.task for index, entry in self._episodes.items()}
+        self.scenes: Mapping[int, int] = scenes_of(self.episode_indices, sidecar)
+        self._metadata = tuple(metadata)
+        self._table: tuple[Path, pa.Table] | None = None
+        self._readers: dict[str, VideoReader] = {}
+        self._fingerprint: str | None = None
+
+    def episode(self, index: int) -> Episode:
+        """Return an episode's vectors.
+
+        Raises:
+            DataError: If there is no such episode, or its table is damaged, has another length or another rate.
+        """
+        entry = self._entry(index)
+        dims = {
+            keys.ACTION: self.info.features.action_dim,
+            keys.STATE: self.info.features.state_dim,
+            keys.ENVIRONMENT_STATE: self.info.features.environment_dim,
+        }
+        with _naming(entry):
+            rows = self._rows(entry)
+            self._first_frame(entry, rows)
+            vectors = {key: _vectors(rows, key, dim, entry) for key, dim in dims.items() if dim}
+        return Episode(
+            index=index,
+            task=entry.task,
+            action=vectors[keys.ACTION],
+            state=vectors.get(keys.STATE),
+            environment_state=vectors.get(keys.ENVIRONMENT_STATE),
+        )
+
+    def frames(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
+        """Yield an episode's pictures in order, uint8 (H, W, 3), or each n-th of them.
+
+        Raises:
+            DataError: If there is no such camera or episode, a file is damaged, or the number, rate or size of the
+                frames is not what the metadata say.
+        """
+        feature = self._feature(camera, self.info.cameras)
+        entry = self._entry(index)
+        with _naming(entry):
+            pictures = (
+                self._video(entry, feature, "rgb24", every)
+                if feature.is_video
+                else (np.array(image.convert("RGB")) for image in self._images(entry, feature, every))
+            )
+            yield from _of_size(pictures, feature, f"episode {index}, camera '{camera}'", every)
+
+    def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
+        """Yield an episode's depth maps in order, float32 (H, W) in metres; like `frames`."""
+        feature = self._feature(camera, self.info.depth)
+        entry = self._entry(index)
+        whose = f"episode {index}, depth of camera '{camera}'"
+        with _naming(entry):
+            if (code := feature.depth_code) is not None:
+                for codes in _of_size(self._video(entry, feature, code.pixel_format, every), feature, whose, every):
+                    yield decode_depth(codes, code)
+            else:
+                for image in _of_size(map(np.array, self._images(entry, feature, every)), feature, whose, every):
+                    unit = feature.depth_unit or ("m" if image.dtype.kind == "f" else "mm")
+                    yield image.astype(np.float32) / (1 if unit == "m" else 1000)
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change when the content of the data set changes, not its place or dates."""
+        if self._fingerprint is None:
+            complete = [entry for index, entry in self._episodes.items() if index not in self.missing]
+            files = {path for entry in complete for path in entry.files}
+            sidecar = [self.root / SIDECAR] if (self.root / SIDECAR).is_file() else []
+            self._fingerprint = content_hash(
+                [self.root / INFO, *sidecar, *self._metadata, *files],
+                self.root,
+                whole=self.whole_file,
+                ends=self.file_ends,
+            )
+        return self._fingerprint
+
+    def _missing(self) -> dict[int, Path]:
+        wanted = {path for entry in self._episodes.values() for path in entry.files}
+        absent = missing_files(wanted)
+        missing: dict[int, Path] = {}
+        for index, entry in self._episodes.items():
+            if path := next((path for path in entry.files if path in absent), None):
+                missing[index] = path
+        if len(missing) == len(self._episodes):
+            raise DataError(
+                f"'{self.root}' lacks {len(absent)} of {len(wanted)} files, first "
+                f"'{next(iter(missing.values())).relative_to(self.root)}', so that no episode is complete; "
+                "copy or download them again"
+            )
+        return missing
+
+    def _entry(self, index: int) -> EpisodeEntry:
+        if index not in self._episodes:
+            first, last = self.episode_indices[0], self.episode_indices[-1]
+            raise DataError(
+                f"'{self.root}' has no episode {index}; it has {len(self._episodes)}, from {first} to {last}"
+            )
+        if index in self.missing:
+            also = f", and {len(self.missing) - 1} more episodes lack files" if len(self.missing) > 1 else ""
+            raise DataError(
+                f"episode {index}: '{self.missing[index]}' is missing{also}; copy or download the data set again"
+            )
+        return self._episodes[index]
+
+    def _feature(self, camera: str, among: Mapping[str, CameraFeature]) -> CameraFeature:
+        if camera not in among:
+            raise DataError(unknown_name("camera", camera, among))
+        return among[camera]
+
+    def _rows(self, entry: EpisodeEntry) -> pa.Table:
+        """An episode's vectors and times; the file's table is kept for the next episode."""
+        if self._table is None or self._table[0] != entry.data:
+            self._table = entry.data, read_known_columns(entry.data, _COLUMNS)
+        table = self._table[1]
+        if keys.EPISODE_INDEX in table.column_names:
+            table = table.filter(pc.equal(table[keys.EPISODE_INDEX], entry.index))
+        if len(table) != entry.length:
+            raise DataError(
+                f"episode {entry.index} has {len(table)} rows in '{entry.data}', its metadata say {entry.length}; "
+                "copy or record it again"
+            )
+        return table
+
+    def _first_frame(self, entry: EpisodeEntry, rows: pa.Table) -> int:
+        """Which frame of the episode's video the first row goes with: 0 but where somebody has cut rows off.
+
+        The rows' times must be evenly spaced, each off by less than half a frame: frames are paired with rows by
+        their number from there on.
+        """
+        if keys.TIMESTAMP not in rows.column_names:
+            return 0
+        fps = self.info.fps
+        times = _vectors(rows, keys.TIMESTAMP, 1, entry, np.float64)[:, 0]
+        expected = times[0] + np.arange(entry.length) / fps
+        wrong = ~(np.abs(times - expected) < 0.5 / fps)
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise DataError(
+                f"episode {entry.index}: frame {first} has timestamp {times[first]:g} s, expected "
+                f"{expected[first]:g} s; the recorded rate is not the {fps:g} frames/s of info.json"
+            )
+        return round(times[0] * fps)
+
+    def _video(
+        self, entry: EpisodeEntry, feature: CameraFeature, pixel_format: str, every: int
+    ) -> Iterator[np.ndarray]:
+        span, fps = entry.videos[feature.key], self.info.fps
+        whose = f"episode {entry.index}, feature '{feature.key}'"
+        first = self._first_frame(entry, self._rows(entry))
+        if span.stop is not None and (held := round((span.stop - span.start) * fps)) < first + entry.length:
+            raise DataError(
+                f"{whose}: {held} video frames for {entry.length} rows{f' from frame {first} on' if first else ''} "
+                f"({span.stop - span.start:g} s of '{span.path}' at {fps:g} frames/s); record the episode again"
+            )
+        reader = self._readers.get(feature.key)
+        if reader is None or reader.path != span.path:
+            if reader is not None:
+                del self._readers[feature.key]  # no closed one may stay behind where the next cannot be opened
+                reader.close()
+            reader = self._readers[feature.key] = VideoReader(span.path, pixel_format)
+        yield from reader.read(span.start + first / fps, entry.length, fps, whose, every)
+
+    def _images(self, entry: EpisodeEntry, feature: CameraFeature, every: int) -> Iterator[Image.Image]:
+        names = read_schema(entry.data).names
+        if feature.key not in names:
+            raise DataError(_no_column(entry, feature.key))
+        same_episode = [(keys.EPISODE_INDEX, "=", entry.index)] if keys.EPISODE_INDEX in names else None
+        column = read_table(entry.data, [feature.key], same_episode)[feature.key]
+        if len(column) != entry.length:
+            raise DataError(
+                f"episode {entry.index} has {len(column)} images of '{feature.key}' for {entry.length} rows"
+            )
+        for number, cell in enumerate(column):
+            item = cell.as_py()
+            content = item.get("bytes") if isinstance(item, dict) else None
+            try:
+                image = Image.open(io.BytesIO(content or b""))
+                image.load()
+            except (OSError, ValueError, SyntaxError) as error:  # Pillow has all three for damaged pictures
+                raise DataError(
+                    f"episode {entry.index}: frame {number} of '{feature.key}' in '{entry.data}' is not an image; "
+                    "copy or record it again"
+                ) from error
+            if number % every == 0:
+                yield image
+
+
+@contextmanager
+def _naming(entry: EpisodeEntry) -> Iterator[None]:
+    """Say which episode it was where a message names only a file."""
+    try:
+        yield
+    except DataError as error:
+        if str(error).startswith(whose := f"episode {entry.index}"):
+            raise
+        raise DataError(f"{whose}: {error}") from error
+
+
+def _of_size(frames: Iterable[np.ndarray], feature: CameraFeature, whose: str, every: int) -> Iterator[np.ndarray]:
+    for number, frame in enumerate(frames):
+        if frame.shape[:2] != (feature.height, feature.width):
+            raise DataError(
+                f"{whose}: frame {number * every} is {frame.shape[0]}x{frame.shape[1]}, "
+                f"info.json says {feature.height}x{feature.width}"
+            )
+        yield frame
+
+
+def _vectors(
+    rows: pa.Table, key: str, dim: int, entry: EpisodeEntry, dtype: type[np.floating] = np.float32
+) -> np.ndarray:
+    """A column of lists, or of numbers where there is one dimension, as (L, D)."""
+    if key not in rows.column_names:
+        raise DataError(_no_column(entry, key))
+    values = rows[key].combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = values.chunk(0)
+    while isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        values = values.flatten()
+    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)):
+        raise DataError(f"column '{key}' of '{entry.data}' holds {values.type}, expected numbers")
+    array = values.to_numpy(zero_copy_only=False).astype(dtype)
+    if array.size != entry.length * dim:
+        raise DataError(
+            f"episode {entry.index}: '{key}' has {array.size / entry.length:g} dimensions in '{entry.data}', "
+            f"info.json says {dim}"
+        )
+    return array.reshape(entry.length, dim)
+
+
+def _no_column(entry: EpisodeEntry, key: str) -> str:
+    return f"'{entry.data}' has no column '{key}' although info.json lists it; copy the data set again"

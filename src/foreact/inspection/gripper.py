@@ -1,0 +1,121 @@
+"""When does the gripper close and open?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreact import keys
+from foreact.finding import Finding
+from foreact.inspection.scale import Scale
+from foreact.inspection.words import episodes_text, is_gripper, names_of
+from foreact.records import Episode, Features
+
+_BAND = 0.1
+"""Half the hysteresis around the threshold, as a share of the range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GripperDimension:
+    """Where a gripper stands in the data, and what is closed."""
+
+    key: str
+    dim: int
+    name: str
+    threshold: float
+    """Below it the gripper is closed, in the data's unit."""
+    band: float
+    """Half the hysteresis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GripperEvents:
+    """Frames at which the grippers close and open, of all grippers together, ascending."""
+
+    closings: tuple[int, ...]
+    openings: tuple[int, ...]
+    length: int
+
+
+def find_grippers(features: Features, scales: Mapping[str, Scale]) -> list[GripperDimension]:
+    """Return the grippers: those of the state, or of the action where the state has none.
+
+    Below the arm's `gripper_closed` one is closed; where that is not known, in the lower half of its usual range, as
+    with LeRobot's and ALOHA's grippers.
+    """
+    names = names_of(features)
+    for key in (keys.STATE, keys.ACTION):
+        found = []
+        for dim, name in enumerate(names[key]):
+            if is_gripper(features, name) and scales[key].spread[dim] > 0:
+                low, spread = scales[key].low[dim], scales[key].spread[dim]
+                knows = features.arm is not None and features.arm.gripper == name and key == keys.STATE
+                threshold = features.arm.gripper_closed if knows and features.arm else low + 0.5 * spread
+                found.append(
+                    GripperDimension(key=key, dim=dim, name=name, threshold=threshold, band=_BAND * float(spread))
+                )
+        if found:
+            return found
+    return []
+
+
+def measure_gripper(episode: Episode, grippers: list[GripperDimension]) -> GripperEvents:
+    """Return when the grippers close and open in an episode."""
+    closings: list[int] = []
+    openings: list[int] = []
+    for gripper in grippers:
+        vector = episode.state if gripper.key == keys.STATE else episode.action
+        assert vector is not None
+        values = vector[:, gripper.dim]
+        is_closed = bool(values[0] < gripper.threshold)
+        # Only the crossings matter, so the frames in between are skipped.
+        outside = np.flatnonzero(np.abs(values - gripper.threshold) > gripper.band)
+        below = values[outside] < gripper.threshold
+        for frame, closed in zip(outside.tolist(), below.tolist(), strict=True):
+            if closed != is_closed:
+                (closings if closed else openings).append(frame)
+                is_closed = closed
+    return GripperEvents(closings=tuple(sorted(closings)), openings=tuple(sorted(openings)), length=episode.length)
+
+
+def judge_gripper(fps: float, grippers: list[GripperDimension], events: Mapping[int, GripperEvents]) -> Finding:
+    """Say how often and when the gripper closes, and in which episodes it never does."""
+    title = "When does the gripper close?"
+    if not grippers or not events:
+        return Finding(
+            question="gripper",
+            title=title,
+            verdict="cannot tell: no dimension is called a gripper, or it never moves",
+            severity="note",
+            remedy="name it '...gripper...' in the data, or give the arm with foreact calibrate",
+        )
+    counts = {index: len(of.closings) for index, of in events.items()}
+    usual = int(np.median(list(counts.values())))
+    closing = [index for index, count in counts.items() if count]
+    never = [index for index, count in counts.items() if not count] if len(closing) >= 0.7 * len(counts) else []
+    first = [events[index].closings[0] / fps for index in closing]
+    often = [index for index, count in counts.items() if usual >= 1 and count >= 3 * usual + 1]
+    said = f"it closes {usual} time{'s' if usual != 1 else ''} an episode" + (
+        f", first after {np.median(first):.1f} s ({min(first):.1f} to {max(first):.1f} s)" if first else ""
+    )
+    if never:
+        said += f"; never in {episodes_text(never)}: a failed grasp, or an episode that is cut short"
+    if often:
+        said += f"; many times in {episodes_text(often)}: repeated attempts"
+    return Finding(
+        question="gripper",
+        title=title,
+        verdict=said,
+        severity="warning" if never else "fine",
+        remedy="look at these episodes; leave out those that fail" if never else "",
+        evidence={
+            "episodes": never,
+            "many_attempts": often,
+            "dimensions": [f"{of.key}: {of.name}" for of in grippers],
+            "closings_by_episode": {str(index): count for index, count in counts.items()},
+            "first_closing_s": first,
+            "first_closing_share": [events[index].closings[0] / events[index].length for index in closing],
+        },
+    )

@@ -1,0 +1,385 @@
+"""Conversion: the numbers and pictures of the source, whatever interrupts it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from behavior_files import write_2025, write_2026
+from data import test_aloha, test_robomimic
+from data.damage import record_damaged
+from data.lerobot_v2_files import write_v2
+from data.recordings import FEATURES, FPS, LENGTHS, frames_of, length_of, record, task_of, vectors_of
+from foreact.cli.main import run
+from foreact.data.convert import LOG, SETTINGS, ConvertConfig, chosen_episodes, convert, summary
+from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
+from foreact.data.sidecar import Sidecar, read_sidecar, write_sidecar
+from foreact.data.source import open_source
+from foreact.data.video import VideoReader, encode_depth_video
+from foreact.errors import ConfigError, DataError
+from foreact.records import Calibration, Camera
+
+CODEC_ERROR = 8
+"""Levels of 255: twice encoded."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("recorded") / "data")
+
+
+def assert_holds(root: Path, numbers: list[int], cameras: tuple[str, ...] = ("overhead", "wrist")) -> None:
+    """Each episode is the recording of that number."""
+    source = open_source(root)
+    assert source.episode_indices == tuple(range(len(numbers)))
+    for index, number in enumerate(numbers):
+        episode, expected = source.episode(index), vectors_of(number)
+        assert (episode.task, episode.length) == (task_of(number), length_of(number))
+        np.testing.assert_array_equal(episode.state, expected["observation.state"])
+        np.testing.assert_array_equal(episode.environment_state, expected["observation.environment_state"])
+        np.testing.assert_array_equal(episode.action, expected["action"])
+        for camera, pictures in zip(cameras, frames_of(number).values(), strict=True):
+            difference = np.array(list(source.frames(index, camera)), int) - np.array(pictures, int)
+            assert np.abs(difference).mean() < CODEC_ERROR, (index, camera)
+
+
+def assert_same(one: Path, two: Path) -> None:
+    """Same rows, same pictures to the bit, same names, rate and statistics."""
+    first, second = open_source(one), open_source(two)
+    assert first.features == second.features
+    assert (first.lengths, first.tasks, first.scenes) == (second.lengths, second.tasks, second.scenes)
+    for index in first.episode_indices:
+        a, b = first.episode(index), second.episode(index)
+        np.testing.assert_array_equal(a.action, b.action)
+        np.testing.assert_array_equal(a.state, b.state)
+        for camera in first.features.cameras:
+            pictures = [np.stack(list(of.frames(index, camera.name))) for of in (first, second)]
+            np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (one / "meta/stats.json").read_text() == (two / "meta/stats.json").read_text()
+    assert (one / LOG).read_text() == (two / LOG).read_text()
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_conversion_holds_what_its_source_holds_and_changes_nothing_there(root: Path, tmp_path: Path) -> None:
+    before = content(root)
+    result = convert([root], tmp_path / "out", workers=1)
+    assert (result.n_converted, result.left_out, result.n_trimmed, result.finished) == (4, {}, 0, True)
+    assert_holds(tmp_path / "out", [0, 1, 2, 3])
+    assert open_source(tmp_path / "out").features == FEATURES
+    assert json.loads((tmp_path / "out/meta/info.json").read_text())["robot_type"] == "so101"
+    assert content(root) == before
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def grey_blocks(pictures: Iterator[np.ndarray]) -> np.ndarray:
+    """Means of 4x4 pixels: what a codec keeps of pictures that are noise."""
+    grey = np.stack([picture.mean(axis=2) for picture in pictures])
+    n, height, width = grey.shape
+    return grey.reshape(n, height // 4, 4, width // 4, 4).mean(axis=(2, 4))
+
+
+FORMATS: dict[str, Callable[[Path], Path]] = {
+    "lerobot v2.1": write_v2,
+    "aloha": test_aloha.write,
+    "robomimic": lambda root: test_robomimic.write(root.with_suffix(".hdf5")),
+    "behavior 2025": lambda root: write_2025(root, {10: 12, 20010: 9}),
+    "behavior 2026": write_2026,
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_that_is_read_is_converted(name: str, tmp_path: Path) -> None:
+    """Rows and names are the source's, pictures within the codec's error, depth within half a code."""
+    root = FORMATS[name](tmp_path / "source")
+    before = content(root) if root.is_dir() else {root.name: root.read_bytes()}
+    depth_fits = name != "lerobot v2.1"
+    if not depth_fits:
+        with pytest.raises(DataError, match="depth of camera 'top' is 64x96, its pictures are 48x64; --no-depth"):
+            convert([root], tmp_path / "refused", workers=1)
+    convert([root], tmp_path / "out", ConvertConfig(depth=depth_fits), workers=1)
+    source, converted = open_source(root), open_source(tmp_path / "out")
+    one, two = source.features, converted.features
+    for kind in ("action_names", "state_names", "environment_names", "fps"):
+        assert getattr(one, kind) == getattr(two, kind)
+    assert [replace(camera, depth_range=None) for camera in two.cameras] == [
+        replace(camera, depth_range=None) for camera in one.cameras
+    ]
+    assert len(converted.episode_indices) == len(source.episode_indices)
+    for index, own in enumerate(source.episode_indices):
+        episode, expected = converted.episode(index), source.episode(own)
+        assert episode.task == expected.task
+        for key in ("action", "state", "environment_state"):
+            np.testing.assert_array_equal(getattr(episode, key), getattr(expected, key))
+        for camera in one.cameras:
+            frames = [grey_blocks(of.frames(i, camera.name)) for of, i in ((source, own), (converted, index))]
+            assert np.abs(frames[0] - frames[1]).mean() < CODEC_ERROR
+            if camera.depth_range and depth_fits:
+                depth = [np.stack(list(of.depth(i, camera.name))) for of, i in ((source, own), (converted, index))]
+                near, far = camera.depth_range
+                half_a_code = 0.5 * (depth[0] + 3.5) * np.log((far + 3.5) / (near + 3.5)) / 4095
+                assert (np.abs(np.clip(depth[0], near, far) - depth[1]) < half_a_code * 1.01 + 1e-6).all()
+    assert (content(root) if root.is_dir() else {root.name: root.read_bytes()}) == before
+
+
+def test_two_processes_write_the_files_that_one_writes(root: Path, tmp_path: Path) -> None:
+    convert([root], tmp_path / "one", workers=1)
+    convert([root], tmp_path / "two", workers=2)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_sources_are_merged_renamed_and_chosen_from(root: Path, tmp_path: Path) -> None:
+    second = record(tmp_path / "second", 2)
+    config = ConvertConfig(episodes="1:3,5", rename={"overhead": "top", "gripper": "jaw"})
+    assert convert([root, second], tmp_path / "out", config, workers=1).n_asked == 3
+    assert_holds(tmp_path / "out", [1, 2, 1], cameras=("top", "wrist"))
+    features = open_source(tmp_path / "out").features
+    assert (features.action_names, features.state_names) == (("shoulder", "jaw"), ("shoulder", "elbow", "jaw"))
+    lines = [json.loads(line) for line in (tmp_path / "out" / LOG).read_text().splitlines()]
+    assert [(line["source"], line["source_episode"]) for line in lines] == [(0, 1), (0, 2), (1, 1)]
+
+
+def test_names_that_differ_are_made_to_agree_before_sources_are_compared(root: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    convert([root], second, ConvertConfig(rename={"overhead": "front"}), workers=1)
+    with pytest.raises(DataError, match="cameras are overhead only in the first, front only in the second"):
+        convert([root, second], tmp_path / "out", workers=1)
+    convert([root, second], tmp_path / "out", ConvertConfig(rename={"front": "overhead"}), workers=1)
+    assert_holds(tmp_path / "out", [0, 1, 2, 3] * 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", (2, 3, 5, 9)), ("3", (3,)), ("0:5", (2, 3)), ("5:", (5, 9)), (":3,9", (2, 9)), (" 2:4 , 3:10", (2, 3, 5, 9))],
+)
+def test_episodes_are_chosen_by_index_and_half_open_range(text: str, expected: tuple[int, ...]) -> None:
+    assert chosen_episodes(text, (2, 3, 5, 9)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("4", r"there is no episode 4; the data have 4, from 2 to 9"),
+        ("2,10:20", "there is no episode 10:20"),
+        ("a", "is not of the form 0:50,60"),
+        ("2,", "is not of the form"),
+        ("1:2:3", "is not of the form"),
+        ("-3", "is not of the form"),
+    ],
+)
+def test_episodes_that_are_not_there_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        chosen_episodes(text, (2, 3, 5, 9))
+
+
+def test_still_ends_are_trimmed_from_vectors_and_pictures_alike(tmp_path: Path) -> None:
+    """20 still frames, 10 in which the arm moves, 30 still ones; 2 are kept at either end (0.2 s at 10 Hz)."""
+    path = np.concatenate([np.zeros(20), np.linspace(0.1, 1, 10), np.ones(30)])
+    features = replace(FEATURES, state_names=(), environment_names=(), cameras=FEATURES.cameras[1:])
+    writer = DatasetWriter(tmp_path / "data", features=features, robot_type="x")
+    pictures = [np.full((32, 32, 3), 4 * step, np.uint8) for step in range(60)]
+    vectors = {"action": np.stack([path, -path], axis=1)}
+    writer.add(stage_episode(writer.staging, task="go", vectors=vectors, frames={"wrist": pictures}, fps=FPS))
+    writer.finish()
+    result = convert([tmp_path / "data"], tmp_path / "out", ConvertConfig(trim_idle=True), workers=1)
+    # Frame 20 is the first that has moved, 29 the first that stays as the last one.
+    assert result.n_trimmed == 60 - (31 - 18)
+    assert "left out 47 still frames at their ends" in summary(result)
+    source = open_source(tmp_path / "out")
+    np.testing.assert_array_equal(source.episode(0).action[:, 0], path[18:31].astype(np.float32))
+    grey = [int(picture[16, 16, 0]) for picture in source.frames(0, "wrist")]
+    np.testing.assert_allclose(grey, 4 * np.arange(18, 31), atol=3)
+
+
+@pytest.mark.parametrize("size", [(34, 48), (64, 64), (66, 96)])
+def test_depth_codes_are_stored_without_loss(size: tuple[int, int], tmp_path: Path) -> None:
+    """Noise over all codes, the hardest: with its own choice of blocks libx265 loses something at 64x64."""
+    codes = np.random.default_rng(0).integers(0, 4096, (12, *size)).astype(np.uint16)
+    encode_depth_video(tmp_path / "depth.mp4", codes, FPS)
+    read = VideoReader(tmp_path / "depth.mp4", "gray12le").read(0, 12, FPS, "depth")
+    np.testing.assert_array_equal(np.stack(list(read)), codes)
+    with pytest.raises(DataError, match=r"frames of video 'small.mp4' are 32x48; depth video needs more than 32"):
+        encode_depth_video(tmp_path / "small.mp4", np.zeros((1, 32, 48), np.uint16), FPS)
+
+
+def test_calibration_and_scenes_are_kept(root: Path, tmp_path: Path) -> None:
+    paired = tmp_path / "paired"
+    shutil.copytree(root, paired)
+    camera = Calibration(size=(48, 64), focal=(60, 60), center=(32, 24), position=(0, 0, 1), quaternion=(0, 1, 0, 0))
+    write_sidecar(paired, Sidecar(cameras={"overhead": camera}, environment_height=0.015, scenes=(0, 0, 4, 4)))
+    config = ConvertConfig(episodes="1:", rename={"overhead": "top"})
+    convert([paired], tmp_path / "out", config, workers=1)
+    sidecar = read_sidecar(tmp_path / "out")
+    assert sidecar == Sidecar(cameras={"top": camera}, environment_height=0.015, scenes=(0, 1, 1))
+
+
+def test_depth_is_kept_to_half_a_code_or_left_out(tmp_path: Path) -> None:
+    """A slope that moves away, written by us, converted, and read as metres."""
+    camera = Camera(name="wrist", height=64, width=64, depth_range=(0.2, 4.0))
+    features = replace(FEATURES, cameras=(camera,), state_names=(), environment_names=())
+    slope = np.linspace(0.3, 2.0, 64, dtype=np.float32) + np.zeros((64, 1), np.float32)
+    maps = [slope + np.float32(0.1) * step for step in range(6)]
+    maps[2][0, :4] = 0.0  # not measured: becomes the nearest depth
+    for number in range(2):
+        writer = DatasetWriter(tmp_path / "data", features=features, robot_type="x", resume=number > 0)
+        frames = {"wrist": [np.full((64, 64, 3), 90, np.uint8)] * 6}
+        vectors = {"action": vectors_of(number, 6)["action"]}
+        writer.add(
+            stage_episode(writer.staging, task="go", vectors=vectors, frames=frames, fps=FPS, depth={camera: maps})
+        )
+        writer.finish()
+    convert([tmp_path / "data"], tmp_path / "out", workers=1)
+    source = open_source(tmp_path / "out")
+    assert source.features.cameras == (camera,)
+    half_a_code = 0.5 * (4.0 + 3.5) * np.log(7.5 / 3.7) / 4095
+    for index in (0, 1):
+        read = np.stack(list(source.depth(index, "wrist")))
+        np.testing.assert_allclose(read, np.clip(maps, 0.2, 4.0), atol=half_a_code * 1.01)
+        again = np.stack(list(open_source(tmp_path / "data").depth(index, "wrist")))
+        np.testing.assert_array_equal(read, again, "the second time nothing is lost")
+    stats = json.loads((tmp_path / "out/meta/stats.json").read_text())["observation.images.wrist_depth"]
+    assert np.ravel(stats["mean"]) == pytest.approx(np.clip(maps, 0.2, 4.0).mean(), abs=half_a_code)
+    convert([tmp_path / "data"], tmp_path / "colour", ConvertConfig(depth=False), workers=1)
+    assert open_source(tmp_path / "colour").features.cameras == (replace(camera, depth_range=None),)
+
+
+def convert_and_die(source: Path, out: Path, at_line: int) -> None:
+    """In a process of its own: kill it once so many episodes are in the log."""
+
+    def watch() -> None:
+        while not ((out / LOG).exists() and len((out / LOG).read_text().splitlines()) >= at_line):
+            time.sleep(0.0005)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    convert([source], out, workers=1)
+
+
+@pytest.mark.parametrize("at_line", [1, 5])
+def test_a_killed_conversion_goes_on_to_the_same_data_set(at_line: int, tmp_path: Path) -> None:
+    source, out = record(tmp_path / "data", 12), tmp_path / "out"
+    code = f"from data.test_convert import convert_and_die as f; from pathlib import Path as P; f(P({str(source)!r}), "
+    code += f"P({str(out)!r}), {at_line})"
+    tests = str(Path(__file__).parents[1])
+    killed = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {tests!r}); {code}"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    n_before = len((out / LOG).read_text().splitlines())
+    assert at_line <= n_before < 12
+    assert len(open_source(out).episode_indices) in (n_before, n_before + 1), "valid as it stands"
+    result = convert([source], out, workers=1)
+    assert (result.n_converted, result.finished) == (12, True)
+    convert([source], tmp_path / "whole", workers=1)
+    assert_same(out, tmp_path / "whole")
+
+
+def test_a_log_that_was_cut_off_is_mended(root: Path, tmp_path: Path) -> None:
+    """As after a kill between an episode and its line, or in the middle of a line."""
+    out = tmp_path / "out"
+    convert([root], out, workers=1)
+    settings = json.loads((out / SETTINGS).read_text())
+    (out / SETTINGS).write_text(json.dumps({**settings, "complete": False}))
+    text = (out / LOG).read_text()
+    lines = text.splitlines(keepends=True)
+    (out / LOG).write_text("".join(lines[:3]) + lines[3][:10])
+    convert([root], out, workers=1)
+    assert (out / LOG).read_text() == text
+    assert_holds(out, [0, 1, 2, 3])
+
+
+def test_a_finished_conversion_is_left_alone_and_other_options_are_refused(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    convert([root], out, workers=1)
+    before = content(out)
+    assert convert([root], out, workers=1).n_converted == 4
+    assert content(out) == before
+    with pytest.raises(DataError, match="was begun with trim_idle False, not True; use the same options"):
+        convert([root], out, ConvertConfig(trim_idle=True), workers=1)
+    with pytest.raises(DataError, match=r"was begun with rename {}, not {'wrist': 'hand'}"):
+        convert([root], out, ConvertConfig(rename={"wrist": "hand"}), workers=1)
+    with pytest.raises(DataError, match=r"was converted from .*data, which are not these or have changed"):
+        convert([record(tmp_path / "other", 2)], out, workers=1)
+    assert content(out) == before
+
+
+def test_a_place_that_is_taken_or_in_the_source_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "todo.txt").write_text("x")
+    with pytest.raises(DataError, match="is not empty and not a conversion; choose another --out"):
+        convert([root], tmp_path / "notes")
+    for place in (root, root / "converted"):
+        with pytest.raises(DataError, match=r"lies in the source '.*', which is never changed"):
+            convert([root], place)
+    with pytest.raises(ConfigError, match=r"--rename: unknown name 'wirst'; did you mean 'wrist'\?"):
+        convert([root], tmp_path / "out", ConvertConfig(rename={"wirst": "hand"}))
+    with pytest.raises(ConfigError, match=r"gives two cameras of '.*' one name"):
+        convert([root], tmp_path / "out", ConvertConfig(rename={"wrist": "overhead"}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_first_damaged_episode_ends_it_and_skip_bad_goes_on_from_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = record_damaged(tmp_path / "data")
+    before = content(source)
+    call = ["convert", str(source), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert run(call) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: episode 1: video '")
+    assert "file-001.mp4' is damaged" in error
+    assert error.endswith("--skip-bad goes on without such episodes")
+    assert_holds(tmp_path / "out", [0])
+    assert run([*call, "--skip-bad"]) == 0
+    printed = capsys.readouterr()
+    assert "converted 4 episodes to" in printed.out
+    assert printed.out.strip().endswith("left out 2 of 6 episodes: 1, 4")
+    said = " ".join(printed.err.split())
+    assert said.count("left out episode 1: episode 1: video '") == 1
+    assert "left out episode 4: '" in said
+    assert "episode 4: 'action' is nan at frame 2, dimension 1" in said
+    assert_holds(tmp_path / "out", [0, 2, 3, 5])
+    assert content(source) == before
+
+
+def test_a_set_in_which_every_episode_is_damaged_is_an_error(tmp_path: Path) -> None:
+    from data.damage import cut_video
+
+    source = record(tmp_path / "data", 2, finish=False)
+    for episode in (0, 1):
+        cut_video(source, episode)
+    with pytest.raises(
+        DataError, match=r"all 2 episodes of '.*' are damaged, the first: episode 0: video '.*file-000.mp4'"
+    ):
+        convert([source], tmp_path / "out", skip_bad=True, workers=2)
+    shutil.rmtree(source / "meta/episodes")
+    with pytest.raises(DataError, match="meta/episodes"):
+        convert([source], tmp_path / "other", skip_bad=True, workers=1)
+
+
+def test_ctrl_c_leaves_a_valid_data_set_and_says_how_to_go_on(tmp_path: Path) -> None:
+    source, out = record(tmp_path / "data", 12), tmp_path / "out"
+    call = [sys.executable, "-m", "foreact.cli.main", "convert", str(source), "--out", str(out), "--workers", "2"]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not ((out / LOG).exists() and (out / LOG).read_text()):
+            time.sleep(0.0005)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal tells every process of the group
+        assert process.stderr is not None
+        printed = " ".join(process.stderr.read().split())
+    assert process.returncode == 130
+    assert "of 12 episodes; the same command continues" in printed
+    assert "Traceback" not in printed, printed
+    assert not list(out.glob(".*"))
+    n = len(open_source(out).episode_indices)
+    assert_holds(out, list(range(n)))
+    assert LENGTHS == (12, 7, 9, 15)

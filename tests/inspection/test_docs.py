@@ -1,0 +1,35 @@
+"""The commands of docs/inspect.md run, and its table names every question."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from foreact.cli.main import run as foreact
+from foreact.data.source import open_source
+from foreact.inspection.report import inspect
+from inspection.made_up import clean
+
+PAGE = (Path(__file__).parents[2] / "docs" / "inspect.md").read_text()
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) == 3
+    for line in lines:
+        words = shlex.split(line)
+        assert words[0] == "foreact"
+        assert foreact(words[1:]) == 0, line
+    assert (tmp_path / "inspection-demos" / "inspection.html").is_file()
+    assert inspect(open_source("demos"), frames=0).episodes == 10
+
+
+def test_the_table_names_every_question() -> None:
+    table = PAGE[PAGE.index("| question") : PAGE.index("## How it tells")]
+    named = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert named == {finding.question for finding in inspect(clean(1).settle(), frames=2).findings}
