@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from foreact.config import PolicyConfig, RunConfig, TrainConfig, to_dict
+from foreact.config import PolicyConfig, RunConfig, SourceConfig, TrainConfig, to_dict
 from foreact.sim.record import RecordConfig
 from foreact.sim.task import TaskConfig
 
@@ -148,6 +148,7 @@ def plain(value: Any) -> Any:
 _TASK = plain(asdict(TaskConfig()))
 _DEFAULTS = {
     "policy": plain(to_dict(PolicyConfig())),
+    "source": plain(to_dict(SourceConfig())),
     "train": plain(to_dict(TrainConfig())),
     "recording": {**plain(asdict(RecordConfig(task=TaskConfig(), episodes=1))), "task": None, "episodes": None},
     "task": _TASK,

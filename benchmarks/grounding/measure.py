@@ -1,8 +1,7 @@
-"""A trained policy's figures: success by condition, and the time of a query."""
+"""A trained policy's figures: success by condition."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +12,9 @@ from gymnasium.utils.seeding import np_random
 
 from foreact.errors import ConfigError
 from foreact.policy.policy import Policy
-from foreact.sim.env import PickPlaceEnv
 from foreact.sim.evaluation import Evaluation
 from foreact.sim.layout import sample_layout
 from foreact.sim.rollout import rollout, task_for_policy
-
-_QUERIES = 20
 
 
 def seeds_of(condition: Condition, first: int = EVAL_SEED) -> list[int]:
@@ -83,16 +79,3 @@ def measure(policy: Policy, condition: Condition, *, n_envs: int, recorded: Sequ
         for e in episodes
     ]
     return {name: value for name, value in figures.items() if name not in ("name", "settings")}
-
-
-def query_ms(policy: Policy, condition: Condition) -> float:
-    """Return the median time from a raw observation to a raw chunk [ms] at batch 1."""
-    env = PickPlaceEnv(task_for_policy(condition.task, policy))
-    observation, _ = env.reset(seed=seeds_of(condition)[0])
-    env.close()
-    times = []
-    for _ in range(3 + _QUERIES):
-        begun = time.perf_counter()
-        policy.predict_chunks([observation])
-        times.append(1000 * (time.perf_counter() - begun))
-    return round(statistics.median(times[3:]), 2)

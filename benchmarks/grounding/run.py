@@ -20,7 +20,7 @@ import torch
 from benchmarks.grounding.cells import Cell, changes, plain
 from benchmarks.grounding.data import prepare, recorded_seeds, recording
 from benchmarks.grounding.lerobot_peer import PYTHON, LeRobotPolicy, saved_steps, train_lerobot
-from benchmarks.grounding.measure import measure, query_ms
+from benchmarks.grounding.measure import measure
 from benchmarks.grounding.results import RESULTS, write_result
 
 import foreact
@@ -155,7 +155,6 @@ def _figures(cell: Cell, policy: Policy, folder: Path, machine: Machine) -> dict
     minutes = json.loads((folder / "minutes.json").read_text())["training"]
     return {
         "training": {"samples": cell.samples, "steps": cell.run.train.steps, "minutes": round(minutes, 2)},
-        "query_ms": query_ms(policy, cell.conditions[0]),
         "conditions": conditions,
     }
 

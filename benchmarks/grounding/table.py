@@ -122,7 +122,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _success(rows: Sequence[Row]) -> str:
     conditions = conditions_of(rows)
-    head = ["policy", "seeds", *conditions, "samples", "minutes", "ms a query"]
+    head = ["policy", "seeds", *conditions, "samples", "minutes"]
     lines = []
     for row in rows:
         found = [row.pooled(name) for name in conditions]
@@ -133,7 +133,6 @@ def _success(rows: Sequence[Row]) -> str:
                 *("" if of is None else of.text() for of in found),
                 f"{row.average('training', 'samples'):.0f}",
                 f"{row.average('training', 'minutes'):.0f}",
-                f"{row.average('query_ms'):.1f}",
             ]
         )
     return _table(head, lines)

@@ -146,6 +146,9 @@ RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, env
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
 
 RESNET_BASELINE = _variant("resnet-baseline", "baseline, ResNet-18", RESNET)
+RESNET_RAW = _variant(
+    "resnet-raw", "baseline, ResNet-18, coordinates not normalised", RESNET, environment_normalization="identity"
+)
 RESNET_BEST = replace(_best("resnet-best", "best, ResNet-18", RESNET), samples_per_s=60)
 LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
 LEROBOT_LONG = _longer(LEROBOT, 3)
@@ -212,12 +215,14 @@ def study() -> tuple[Cell, ...]:
     lines = [
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
         cells(HARDEST, (BEST_FULL, BEST_HALF, BEST_LATE), (AT_L3,)),
+        cells(CLUSTERED["L1"], (BEST_LATE, BEST_HALF), OF_CLUSTERS),
+        cells(UNIFORM["L2"], (BEST_HALF, BEST_LATE), CHOSEN),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
         cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
         cells(CLUSTERED["L1"], (BEST, BEST_BLIND), OF_CLUSTERS),
         cells(UNTOLD, (BLIND, STRONG_BLIND, BEST_BLIND, CROP), (AT_L1, IN_CLUSTERS)),
         cells(UNTOLD, (BLIND, STRONG_BLIND), (AT_L1, IN_CLUSTERS), seeds=2)[2:],
-        cells(UNIFORM["L2"], (LEROBOT, RESNET_BEST, RESNET_BASELINE), CHOSEN),
+        cells(UNIFORM["L2"], (LEROBOT, RESNET_BEST, RESNET_BASELINE, RESNET_RAW), CHOSEN),
         cells(UNIFORM["L2"], (BEST, BASELINE), CHOSEN, seeds=3)[2:],
         cells(COPIED_MISLED, (_short(BASELINE), RAW_CUE, _short(BEST)), OF_CLUSTERS),
         cells(UNIFORM["L2"], CURES, STANDARD),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 
+import behavior_files
 from data.damage import cut_video
 from data.recordings import record
 from foreact.config import RunConfig, TrainConfig
@@ -189,6 +193,18 @@ def test_several_sources_are_streamed_with_downsampling(streamed_run: RunConfig,
         assert_streams_the_samples_of(whole, samples, run.train, 30)
 
 
+def test_depth_is_streamed_beside_colour(streamed_run: RunConfig, tmp_path: Path) -> None:
+    """Three RGB-D cameras; five episodes of 16 frames, 6 of them after downsampling."""
+    root = behavior_files.write_2026(tmp_path / "demos-2026", dict.fromkeys(range(5), 16))
+    a_frame = sum(5 * size * size for size in behavior_files.SIZES.values())
+    run = with_train(streamed_run, steps=60, stream=20 * a_frame / 1e9)
+    run = replace(run, policy=replace(run.policy, downsample_factor=3))
+    whole, opened = samples_of(run, [root], tmp_path)
+    with opened as samples:
+        assert "windows of 609 kB, about 1 of 4 episodes each" in samples.remark  # 7 frames of 87040 bytes
+        assert_streams_the_samples_of(whole, samples, run.train, 20)
+
+
 # -- the bound
 
 
@@ -279,6 +295,28 @@ def test_a_resumed_stream_equals_an_uninterrupted_one_bit_for_bit(
     assert_same_state(whole.checkpoint, resumed.checkpoint)
     assert not list(tmp_path.glob("*/*.colour"))
     assert threading.active_count() == 1
+
+
+class _Interrupt(Callback):
+    """Ctrl-C in the middle of a step."""
+
+    def on_train_batch_start(self, trainer: Trainer, *args: object) -> None:
+        if trainer.global_step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_saves_ends_the_decoding_and_the_run_goes_on_as_if_nothing_had_happened(
+    streamed_run: RunConfig, dataset: Path, tmp_path: Path
+) -> None:
+    run = with_train(streamed_run, steps=9, val_every=9, save_every=9)
+    whole = train(run, data=dataset, out=tmp_path / "whole", cache_dir=tmp_path)
+    out = tmp_path / "parts"
+    stopped = train(run, data=dataset, out=out, cache_dir=tmp_path, callbacks=[_Interrupt()])
+    assert (stopped.step, stopped.interrupted) == (5, True)
+    assert threading.active_count() == 1
+    resumed = train(run, data=dataset, out=out, cache_dir=tmp_path, resume=True)
+    assert resumed.step == 9
+    assert_same_state(whole.checkpoint, resumed.checkpoint)
 
 
 def test_the_validation_is_that_of_a_cached_run(streamed_run: RunConfig, dataset: Path, tmp_path: Path) -> None:
