@@ -166,7 +166,8 @@ def small_disk(make_disk: Callable[[int], Path]) -> Path:
 def test_a_cache_that_does_not_fit_on_the_disk_is_not_begun(root: Path, small_disk: Path) -> None:
     source = WatchedSource(root)
     message = (
-        r"frame cache of camera 'overhead' needs 37 MB in '.*', where 69 MB are free; .* lower policy.image_size, "
+        r"frame cache of camera 'overhead' needs 37 MB in '.*', where 69 MB are free; free some space, "
+        r"train with --stream, lower policy.image_size, "
         r"or choose another disk with --cache-dir or \$FOREACT_CACHE"
     )
     with pytest.raises(DataError, match=message):

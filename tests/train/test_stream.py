@@ -158,7 +158,8 @@ def assert_same_batch(first: Batch, second: Batch) -> None:
     for name, depth in first.depth.items():
         assert torch.equal(depth, second.depth[name])
     for name in ("state", "environment_state", "action", "action_is_pad", "episode_index"):
-        assert torch.equal(getattr(first, name), getattr(second, name)), name
+        one, two = getattr(first, name), getattr(second, name)
+        assert (one is None and two is None) or torch.equal(one, two), name
 
 
 def assert_streams_the_samples_of(whole: ChunkDataset, samples: Samples, config: TrainConfig, n_batches: int) -> None:
