@@ -53,9 +53,9 @@ def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: 
     small = ["--train.steps", "2", "--train.warmup-steps", "1", "--train.batch-size", "2", "--policy.dim-model", "32"]
     small += ["--policy.n-encoder-layers", "1", "--policy.n-vae-encoder-layers", "1"]
     blocks = BLOCK.findall((ROOT / "docs" / "conditioning.md").read_text())
-    assert [language for language, _ in blocks] == ["csv", "sh", "yaml", "sh", "sh", "sh", "python"]
+    assert [language for language, _ in blocks] == ["csv", "sh", "yaml", "sh", "sh", "sh", "sh", "python"]
     (tmp_path / "clicks.csv").write_text(blocks[0][1])
-    for language, body in blocks[1:6]:
+    for language, body in blocks[1:7]:
         if language == "yaml":
             in_radians = body.replace("joint_unit: deg", "joint_unit: rad").replace("closed: 20.0", "closed: 0.31")
             assert in_radians != body  # the simulation's joints are in radians, the reader's in degrees
@@ -73,7 +73,7 @@ def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: 
         "from foreact.sim.env import PickPlaceEnv\n"
         "from foreact.sim.task import level\n"
         "env = PickPlaceEnv(level('L2', overhead_size=(48, 64), wrist_size=(48, 64)))\n"
-        "observation, _ = env.reset(seed=0)\n" + blocks[6][1] + "assert action.shape == (6,)\n"
+        "observation, _ = env.reset(seed=0)\n" + blocks[7][1] + "assert action.shape == (6,)\n"
     ).replace("runs/grounded", "runs/compact")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
