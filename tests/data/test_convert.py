@@ -368,7 +368,7 @@ def test_a_set_in_which_every_episode_is_damaged_is_an_error(tmp_path: Path) -> 
 
 
 def test_ctrl_c_leaves_a_valid_data_set_and_says_how_to_go_on(tmp_path: Path) -> None:
-    source, out = record(tmp_path / "data", 12), tmp_path / "out"
+    source, out = record(tmp_path / "data", 60), tmp_path / "out"  # enough not to be done before the signal comes
     call = [sys.executable, "-m", "foreact.cli.main", "convert", str(source), "--out", str(out), "--workers", "2"]
     with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not ((out / LOG).exists() and (out / LOG).read_text()):
@@ -377,7 +377,7 @@ def test_ctrl_c_leaves_a_valid_data_set_and_says_how_to_go_on(tmp_path: Path) ->
         assert process.stderr is not None
         printed = " ".join(process.stderr.read().split())
     assert process.returncode == 130
-    assert "of 12 episodes; the same command continues" in printed
+    assert "of 60 episodes; the same command continues" in printed
     assert "Traceback" not in printed, printed
     assert not list(out.glob(".*"))
     n = len(open_source(out).episode_indices)
