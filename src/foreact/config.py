@@ -258,7 +258,7 @@ class TrainConfig:
     """GB of disk for decoded frames where those of all episodes do not fit (foreact train --stream): a part of the
     episodes is decoded at a time, in the background, and each again every round. None decodes and keeps all of them."""
     num_workers: int = 0
-    """Loader processes; 0 reads in the training process, fastest for small pictures from the frame cache."""
+    """Loader threads that read ahead; 0 reads in between, a millisecond a batch where the frame cache is in memory."""
     seed: int = 0
     """Of initialisation, split, data order and latent noise."""
 
@@ -292,7 +292,7 @@ class TrainConfig:
         )
         _require(
             self.stream is None or self.num_workers == 0,
-            f"train.stream reads in the training process: leave train.num_workers at 0, not {self.num_workers}",
+            f"train.stream reads in the training thread: leave train.num_workers at 0, not {self.num_workers}",
         )
         _require(0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must be in [0, 1)")
         _require(0 < self.layer_decay <= 1, f"train.layer_decay is {self.layer_decay}; it must be in (0, 1]")

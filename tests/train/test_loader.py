@@ -1,5 +1,7 @@
 """The order of the training samples: uniform, balanced over the coordinates, and in couples of a scene."""
 
+import shutil
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from foreact.errors import ConfigError
 from foreact.records import Features
 from foreact.train.loader import Demonstrations, StepLoader, StepSampler
 from foreact.train.order import Balanced, Order, Paired, Uniform, order_of
+from spots import write_dataset
 
 LENGTHS = (4, 6, 5, 3, 4)
 CUES = ((0.20, 0.00), (0.21, 0.00), (0.20, 0.01), (0.30, 0.10), (0.30, 0.20))
@@ -150,6 +153,35 @@ def test_a_loader_continues_with_the_couples_that_come_next(dataset: ChunkDatase
         assert ours is not None
         assert expected is not None
         assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_threads_read_the_same_batches_in_the_same_order(dataset: ChunkDataset, n_threads: int) -> None:
+    def loader(num_workers: int) -> StepLoader:
+        sampler = StepSampler(Uniform(len(dataset)), batch_size=4, n_batches=20, seed=5)
+        return StepLoader(dataset, sampler, num_workers=num_workers, pin_memory=False)
+
+    expected = [batch.action for batch in loader(0)]
+    ahead = loader(n_threads)
+    begun = iter(ahead)
+    read = [next(begun).action for _ in range(7)]
+    begun.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == 1
+    later = loader(n_threads)
+    later.load_state_dict(ahead.state_dict())
+    for ours, other in zip([*read, *(batch.action for batch in later)], expected, strict=True):
+        assert ours is not None
+        assert other is not None
+        assert torch.equal(ours, other)
+
+
+def test_what_goes_wrong_in_a_thread_arrives_as_it_is(tmp_path: Path) -> None:
+    source = open_source(write_dataset(tmp_path / "data", lengths=(9, 9)))
+    pictures = ChunkDataset(source, (0, 1), features=source.features, chunk_size=2, cache_dir=tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache")
+    sampler = StepSampler(Uniform(len(pictures)), batch_size=4, n_batches=20, seed=5)
+    with pytest.raises(FileNotFoundError, match=r"overhead-32x32-every1\.colour"):
+        next(iter(StepLoader(pictures, sampler, num_workers=2, pin_memory=False)))
 
 
 def test_what_the_data_do_not_have_is_refused(dataset: ChunkDataset, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 import behavior_files
 from data.damage import cut_video
 from data.recordings import record
+from foreact.cli.train import run as main
 from foreact.config import RunConfig, TrainConfig
 from foreact.data.dataset import ChunkDataset
 from foreact.data.mixed import open_sources
@@ -30,7 +31,7 @@ from foreact.policy.checkpoint import find_checkpoint, read_meta
 from foreact.records import Batch
 from foreact.train.loader import Demonstrations
 from foreact.train.order import Paired, Uniform, order_of
-from foreact.train.run import train
+from foreact.train.run import read_run, train
 from foreact.train.samples import Samples, open_samples
 from foreact.train.windows import Windowed, fill_windows
 from spots import write_dataset
@@ -330,6 +331,15 @@ def test_the_validation_is_that_of_a_cached_run(streamed_run: RunConfig, dataset
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         errors.append([line["val/l1"] for line in lines if "val/l1" in line])
     assert errors[0] == errors[1]
+
+
+def test_the_command_line_takes_gigabytes(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--policy.dim-model", "16", "--policy.n-heads", "2", "--policy.dim-feedforward", "32"]
+    small += ["--train.steps", "3", "--train.warmup-steps", "0", "--train.batch-size", "4"]
+    places = ["--data", str(dataset), "--out", str(tmp_path / "run"), "--cache-dir", str(tmp_path)]
+    assert main(["compact", *places, *small, "--stream", str(BOUND), "--accelerator", "cpu", "--devices", "1"]) == 0
+    assert "streaming: 2 windows of" in " ".join(capsys.readouterr().err.split())
+    assert read_run(tmp_path / "run").train.stream == BOUND
 
 
 def test_another_bound_is_another_order_and_is_not_resumed(

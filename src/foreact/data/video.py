@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -28,6 +29,9 @@ DEPTH_PIXEL_FORMAT = "gray12le"
 DEPTH_BLOCK = 32
 """Pixels. Where a picture is not larger than its largest block, by default 64, libx265 loses something now and then
 although it is told to lose nothing, or writes beyond its memory."""
+
+_CONVERSION: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
+"""One thread turns a frame's colours into RGB, as before PyAV 17: several wait for each other and for the decoder's."""
 
 
 def encode_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
@@ -189,7 +193,7 @@ class VideoReader:
             if self._frame.is_corrupt:  # FFmpeg would go on with a picture that it made up
                 raise DataError(f"{whose}: frame {number}: {_damaged(self.path)}")
             if number % every == 0:
-                yield self._frame.to_ndarray(format=self._pixel_format)
+                yield self._frame.to_ndarray(format=self._pixel_format, **_CONVERSION)
             self._frame = self._advance()
 
     def _seek(self, time: float) -> None:

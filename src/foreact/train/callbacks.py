@@ -177,8 +177,10 @@ class Throughput(Callback):
             step = trainer.global_step
             whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
             if whole and not console.is_terminal and (step % self._show_every == 0 or step == trainer.max_steps):
-                left = (trainer.max_steps - step) * self._samples_a_step / max(self.samples_per_s, 1e-9)
-                console.print(f"step {step}/{trainer.max_steps}  {text}  {left / 60:.1f} min left", highlight=False)
+                if self.steps:
+                    seconds = (trainer.max_steps - step) * self._samples_a_step / self.samples_per_s
+                    text += f"  {seconds / 60:.1f} min left"
+                console.print(f"step {step}/{trainer.max_steps}  {text}", highlight=False)
         self._ended = time.perf_counter()
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
