@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context, resource_tracker
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -37,3 +40,16 @@ class WorkerPool(ProcessPoolExecutor):
         """Schedule a call; processes are started here, one by one as they are needed."""
         with interrupts_held():
             return super().submit(fn, *args, **kwargs)
+
+
+def results_in_order(pool: Executor, function: Callable[[A], T], arguments: Iterable[A], ahead: int) -> Iterator[T]:
+    """Yield the results of calls in the order of their arguments, so many of them begun ahead.
+
+    The arguments may be without end: they are taken as they are needed.
+    """
+    waiting = iter(arguments)
+    pending = deque(pool.submit(function, argument) for argument in islice(waiting, ahead))
+    while pending:
+        result = pending.popleft().result()
+        pending.extend(pool.submit(function, argument) for argument in islice(waiting, 1))
+        yield result

@@ -35,12 +35,13 @@ def run(arguments: list[str]) -> int:
     """Parse, look, print, write; return 0, or 1 with --strict where something is wrong."""
     options = parse(InspectOptions, arguments, command="inspect")
 
+    from foreact.data.files import refuse_inside
     from foreact.data.source import open_source
-    from foreact.inspection.page import check_outside, write_report
+    from foreact.inspection.page import write_report
     from foreact.inspection.report import inspect
 
     out = options.out or Path(f"inspection-{options.data.resolve().stem}")
-    check_outside(out, options.data)
+    refuse_inside(out, options.data, "data set")
     report = inspect(open_source(options.data, options.source), frames=options.frames)
     print(f"{report.data}: {report.episodes} episodes, {report.frames} frames at {report.fps:g} Hz")
     print(f"looked at {report.looked_at}")

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreact import keys
 from foreact.console import console
 from foreact.data.source import EpisodeSource
-from foreact.data.statistics import vectors
+from foreact.data.statistics import names_of, vectors
 from foreact.errors import DataError
-from foreact.records import Camera, Features
+from foreact.records import Camera
 
 OTHER_UNIT = 20.0
 """A dimension whose numbers are this many times larger in one source may have another unit there: degrees are 57 times
@@ -117,7 +116,7 @@ def _check_units(
             dim = int(moving[np.argmax(differs)])
             (low, high), (other_low, other_high) = one[key][:, dim], two[key][:, dim]
             seen = (
-                f"dimension '{_name(first.features, key, dim)}' of '{key}' goes from {low:.3g} to {high:.3g} in "
+                f"dimension '{names_of(first.features)[key][dim]}' of '{key}' goes from {low:.3g} to {high:.3g} in "
                 f"'{first.root}', from {other_low:.3g} to {other_high:.3g} in '{other.root}'"
             )
             if 2 * differs.sum() > len(moving):
@@ -126,12 +125,3 @@ def _check_units(
                     "bring both to one unit, such as radians, before they are mixed"
                 )
             console.print(f"warning: {seen}; has it the same unit there?", highlight=False)
-
-
-def _name(features: Features, key: str, dim: int) -> str:
-    names = {
-        keys.STATE: features.state_names,
-        keys.ENVIRONMENT_STATE: features.environment_names,
-        keys.ACTION: features.action_names,
-    }
-    return names[key][dim]

@@ -23,7 +23,8 @@ from foreact.data.hdf5 import (
     rows,
 )
 from foreact.data.lerobot_info import DepthCode
-from foreact.errors import DataError, unknown_name
+from foreact.data.lookup import find_camera, find_episode
+from foreact.errors import DataError
 from foreact.records import Camera, Episode, Features
 
 EPISODE = r"episode_(\d+)\.hdf5"
@@ -209,18 +210,11 @@ class AlohaSource:
 
     def _place(self, index: int) -> tuple[Path, str]:
         """An episode's file, and the words for it in messages."""
-        if index not in self._paths:
-            raise DataError(
-                f"'{self.root}' has no episode {index}; it has {len(self._paths)}, from {self.episode_indices[0]} "
-                f"to {self.episode_indices[-1]}"
-            )
-        return self._paths[index], f"episode {index} ('{self._paths[index]}')"
+        path = find_episode(self.root, self._paths, index)
+        return path, f"episode {index} ('{path}')"
 
     def _camera(self, name: str) -> Camera:
-        cameras = {camera.name: camera for camera in self.features.cameras}
-        if name not in cameras:
-            raise DataError(unknown_name("camera", name, cameras))
-        return cameras[name]
+        return find_camera({camera.name: camera for camera in self.features.cameras}, name)
 
 
 def smooth(base_action: np.ndarray) -> np.ndarray:

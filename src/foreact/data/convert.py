@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +34,7 @@ from foreact.data.bad_episodes import (
     read_episode,
     reason_of,
 )
-from foreact.data.files import write_json
+from foreact.data.files import refuse_inside, write_json
 from foreact.data.lerobot_info import INFO, load_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
 from foreact.data.mixed import MixedSource, origin_of, parts_of
@@ -48,7 +45,7 @@ from foreact.data.statistics import vectors
 from foreact.data.trim import MARGIN_S, moving_part, still_tolerances
 from foreact.data.video import whole_fps
 from foreact.errors import ConfigError, DataError
-from foreact.processes import WorkerPool
+from foreact.processes import WorkerPool, results_in_order
 from foreact.records import Camera, Features
 
 SETTINGS = "meta/conversion.json"
@@ -140,7 +137,8 @@ def convert(
     config = config or ConvertConfig()
     root = Path(out)
     job = _Job(paths=tuple(Path(path) for path in sources), config=config, tolerances=None, staging=root / ".staging")
-    _check_place(root, job.paths)
+    for path in job.paths:
+        refuse_inside(root, path, "source")
     source = job.open()
     features = _features(source.features, config)
     plan = chosen_episodes(config.episodes, source.episode_indices)
@@ -241,13 +239,8 @@ def _converted(
         return
     stop = get_context("spawn").Event()
     pool = WorkerPool(workers, _begin, (job, stop))
-    pending: deque[Future[_Done]] = deque()
-    ahead = iter(indices)
     try:
-        pending.extend(pool.submit(_read_in_worker, index) for index in islice(ahead, 2 * workers))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(_read_in_worker, index) for index in islice(ahead, 1))
+        yield from results_in_order(pool, _read_in_worker, indices, 2 * workers)
     except BrokenProcessPool as error:
         raise DataError("a converting process was killed, perhaps for memory; try fewer --workers") from error
     finally:
@@ -359,12 +352,6 @@ def _robot_type(source: EpisodeSource) -> str:
         for part in parts_of(source)
     }
     return names.pop() if len(names) == 1 else _UNKNOWN_ROBOT
-
-
-def _check_place(root: Path, sources: Sequence[Path]) -> None:
-    for source in sources:
-        if root.resolve().is_relative_to(source.resolve()):
-            raise DataError(f"--out '{root}' lies in the source '{source}', which is never changed; choose another")
 
 
 def _settings(source: EpisodeSource, config: ConvertConfig) -> dict[str, Any]:

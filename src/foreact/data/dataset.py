@@ -76,7 +76,7 @@ class ChunkDataset(Dataset[Batch]):
                 source,
                 episode_indices,
                 camera=camera.name,
-                size=image_size or (camera.height, camera.width),
+                size=(camera.height, camera.width),
                 downsample_factor=downsample_factor,
                 depth=depth,
                 cache_dir=cache_dir,
@@ -170,7 +170,6 @@ def find_bad_episodes(
     *,
     features: Features,
     downsample_factor: int = 1,
-    image_size: tuple[int, int] | None = None,
     cache_dir: Path | None = None,
     keep_frames: bool = True,
     on_bad: OnBad,
@@ -179,9 +178,8 @@ def find_bad_episodes(
 
     Args:
         source: All of it.
-        features: What the policy takes.
+        features: What the policy takes, from `select_features`.
         downsample_factor: Use every n-th frame.
-        image_size: Height and width of all pictures; None takes each camera's of `features`.
         cache_dir: Where decoded frames are kept; None for the user's cache.
         keep_frames: Whether they are cached; if not, nothing is written.
         on_bad: Told of them.
@@ -209,7 +207,7 @@ def find_bad_episodes(
             source,
             good,
             camera=camera.name,
-            size=image_size or (camera.height, camera.width),
+            size=(camera.height, camera.width),
             downsample_factor=downsample_factor,
             depth=depth,
             cache_dir=cache_dir,

@@ -58,6 +58,12 @@ def move(source: Path, target: Path) -> None:
         source.unlink()
 
 
+def refuse_inside(out: Path, source: Path, what: str) -> None:
+    """Raise a DataError if a folder to write is a data set or lies within it; `what` names the latter."""
+    if out.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"--out '{out}' lies in the {what} '{source}', which is never changed; choose another folder")
+
+
 def is_lfs_pointer(path: Path) -> bool:
     """Whether a file is the note that git-lfs leaves in place of a content that has not been downloaded."""
     try:

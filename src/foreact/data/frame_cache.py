@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,12 @@ def gather(parts: Sequence[CachedFrames], part: np.ndarray, row: np.ndarray) -> 
 def frame_layout(size: tuple[int, int], depth: bool) -> tuple[tuple[int, ...], str]:
     """Return shape and type of a cached frame: uint8 (H, W, 3), or uint16 (H, W) millimetres for depth."""
     return (size, "uint16") if depth else ((*size, 3), "uint8")
+
+
+def layout_bytes(size: tuple[int, int], depth: bool) -> int:
+    """Return what a cached frame takes on the disk."""
+    shape, dtype = frame_layout(size, depth)
+    return prod(shape) * np.dtype(dtype).itemsize
 
 
 def first_rows(source: EpisodeSource, downsample_factor: int) -> dict[int, int]:
@@ -210,7 +217,7 @@ class _Filling:
         self._depth = depth
         self._on_bad = on_bad
         self._done_path = frames.path.with_name(f"{frames.path.name}.done")
-        self._row_bytes = int(np.prod(frames.shape[1:])) * np.dtype(frames.dtype).itemsize
+        self._row_bytes = layout_bytes((frames.shape[1], frames.shape[2]), depth)
         self._first = first_rows(source, downsample_factor)
         self._position = {index: position for position, index in enumerate(source.episode_indices)}
 

@@ -17,7 +17,7 @@ from foreact.data.bad_episodes import BadEpisodeError, reason_of
 from foreact.data.chunks import downsampled_length
 from foreact.data.dataset import recordings
 from foreact.data.files import cannot_write, free_bytes, size_text
-from foreact.data.frame_cache import default_cache_dir, frame_layout, resized_frames, write_all
+from foreact.data.frame_cache import default_cache_dir, frame_layout, layout_bytes, resized_frames, write_all
 from foreact.data.source import EpisodeSource
 from foreact.errors import DataError
 from foreact.records import Features
@@ -169,8 +169,7 @@ class FrameWindows:
 
 def frame_bytes(features: Features) -> int:
     """Return what one frame of all cameras takes on the disk."""
-    layouts = (frame_layout((camera.height, camera.width), depth) for camera, depth in recordings(features))
-    return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in layouts)
+    return sum(layout_bytes((camera.height, camera.width), depth) for camera, depth in recordings(features))
 
 
 class _Filling:
@@ -189,7 +188,7 @@ class _FrameFile:
     def __init__(self, folder: Path, camera: str, size: tuple[int, int], depth: bool, n_frames: int) -> None:
         self.folder, self.camera, self.size, self.depth = folder, camera, size, depth
         shape, dtype = frame_layout(size, depth)
-        self._row_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._row_bytes = layout_bytes(size, depth)
         self._descriptor, path = tempfile.mkstemp(dir=folder)
         os.unlink(path)
         os.truncate(self._descriptor, n_frames * self._row_bytes)

@@ -20,10 +20,11 @@ from foreact import keys
 from foreact.data.depth import decode_depth
 from foreact.data.files import content_hash, missing_files
 from foreact.data.lerobot_info import INFO, CameraFeature, DatasetInfo
+from foreact.data.lookup import find_camera, find_episode
 from foreact.data.parquet import read_known_columns, read_schema, read_table
 from foreact.data.sidecar import SIDECAR, apply_calibration, read_sidecar, scenes_of
 from foreact.data.video import VideoReader
-from foreact.errors import DataError, unknown_name
+from foreact.errors import DataError
 from foreact.records import Episode
 
 _COLUMNS = frozenset((keys.EPISODE_INDEX, keys.TIMESTAMP, keys.ACTION, keys.STATE, keys.ENVIRONMENT_STATE))
@@ -142,7 +143,7 @@ class LeRobotSource:
             DataError: If there is no such camera or episode, a file is damaged, or the number, rate or size of the
                 frames is not what the metadata say.
         """
-        feature = self._feature(camera, self.info.cameras)
+        feature = find_camera(self.info.cameras, camera)
         entry = self._entry(index)
         with _naming(entry):
             pictures = (
@@ -154,7 +155,7 @@ class LeRobotSource:
 
     def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
         """Yield an episode's depth maps in order, float32 (H, W) in metres; like `frames`."""
-        feature = self._feature(camera, self.info.depth)
+        feature = find_camera(self.info.depth, camera)
         entry = self._entry(index)
         whose = f"episode {index}, depth of camera '{camera}'"
         with _naming(entry):
@@ -196,22 +197,13 @@ class LeRobotSource:
         return missing
 
     def _entry(self, index: int) -> EpisodeEntry:
-        if index not in self._episodes:
-            first, last = self.episode_indices[0], self.episode_indices[-1]
-            raise DataError(
-                f"'{self.root}' has no episode {index}; it has {len(self._episodes)}, from {first} to {last}"
-            )
+        entry = find_episode(self.root, self._episodes, index)
         if index in self.missing:
             also = f", and {len(self.missing) - 1} more episodes lack files" if len(self.missing) > 1 else ""
             raise DataError(
                 f"episode {index}: '{self.missing[index]}' is missing{also}; copy or download the data set again"
             )
-        return self._episodes[index]
-
-    def _feature(self, camera: str, among: Mapping[str, CameraFeature]) -> CameraFeature:
-        if camera not in among:
-            raise DataError(unknown_name("camera", camera, among))
-        return among[camera]
+        return entry
 
     def _rows(self, entry: EpisodeEntry) -> pa.Table:
         """An episode's vectors and times; the file's table is kept for the next episode."""

@@ -6,7 +6,7 @@ the block's pose as joint state (ACT.md 8, trap 11). A person sees it at once in
 
 from __future__ import annotations
 
-from foreact import keys
+from foreact.data.statistics import names_of
 from foreact.normalizer import NARROWEST
 from foreact.records import Features, Statistics
 
@@ -18,13 +18,8 @@ def describe_vectors(features: Features, statistics: Statistics) -> list[str]:
         features: What the policy takes; names without a unit are shown as they are.
         statistics: Of the training split, in raw units.
     """
-    names = {
-        keys.STATE: features.state_names,
-        keys.ENVIRONMENT_STATE: features.environment_names,
-        keys.ACTION: features.action_names,
-    }
     lines = [f"{'':<30}{'':<24}{'min':>10}{'mean':>10}{'max':>10}{'std':>10}"]
-    for key, of_key in names.items():
+    for key, of_key in names_of(features).items():
         for dim, name in enumerate(of_key):
             of = statistics[key]
             numbers = (of.min[dim], of.mean[dim], of.max[dim], of.std[dim])

@@ -23,6 +23,7 @@ from foreact.data.hdf5 import (
     read_vectors,
     rows,
 )
+from foreact.data.lookup import find_camera, find_episode
 from foreact.errors import ConfigError, DataError, unknown_name
 from foreact.records import Camera, Episode, Features
 
@@ -107,15 +108,13 @@ class RobomimicSource:
         Raises:
             DataError: If there is no such camera or episode, or it is damaged or has another length or size.
         """
-        cameras = {of.name: of for of in self.features.cameras}
-        if camera not in cameras:
-            raise DataError(unknown_name("camera", camera, cameras))
+        of = find_camera({of.name: of for of in self.features.cameras}, camera)
         name, where = self._name(index), self._where(index)
         with open_hdf5(self.root, where) as file:
             pictures = get_dataset(file, f"{DATA}/{name}/obs/{camera}", where)
             check_length(pictures, f"obs/{camera}", self.lengths[index], where)
             for number, frame in enumerate(rows(pictures)):
-                check_frame(frame, number, cameras[camera], where)
+                check_frame(frame, number, of, where)
                 if number % every == 0:
                     yield frame
 
@@ -135,12 +134,7 @@ class RobomimicSource:
         return self._fingerprint
 
     def _name(self, index: int) -> str:
-        if index not in self._demos:
-            raise DataError(
-                f"'{self.root}' has no episode {index}; it has {len(self._demos)}, from {self.episode_indices[0]} "
-                f"to {self.episode_indices[-1]}"
-            )
-        return self._demos[index]
+        return find_episode(self.root, self._demos, index)
 
     def _where(self, index: int) -> str:
         return f"episode {index} ('{self.root}', {self._demos[index]})"

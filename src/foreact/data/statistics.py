@@ -8,7 +8,7 @@ import numpy as np
 
 from foreact import keys
 from foreact.errors import DataError
-from foreact.records import Episode, Statistics, VectorStatistics
+from foreact.records import Episode, Features, Statistics, VectorStatistics
 
 
 def compute_statistics(episodes: Sequence[Episode]) -> Statistics:
@@ -37,6 +37,15 @@ def vectors(episode: Episode) -> dict[str, np.ndarray]:
         keys.ACTION: episode.action,
     }
     return {key: value for key, value in of.items() if value is not None}
+
+
+def names_of(features: Features) -> dict[str, tuple[str, ...]]:
+    """Return the names of the vectors' dimensions by key."""
+    return {
+        keys.STATE: features.state_names,
+        keys.ENVIRONMENT_STATE: features.environment_names,
+        keys.ACTION: features.action_names,
+    }
 
 
 def statistics_of(parts: Sequence[np.ndarray]) -> VectorStatistics:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreact import keys
+from foreact.data.statistics import names_of
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
-from foreact.inspection.words import episodes_text, is_gripper, names_of
+from foreact.inspection.words import episodes_text, is_gripper
 from foreact.records import Episode, Features
 
 _BAND = 0.1

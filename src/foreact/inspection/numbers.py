@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foreact.data.statistics import vectors
+from foreact.data.statistics import names_of, vectors
 from foreact.finding import Finding
-from foreact.inspection.words import episodes_text, names_of
+from foreact.inspection.words import episodes_text
 from foreact.records import Episode, Features
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foreact.data.files import refuse_inside
 from foreact.errors import DataError
 from foreact.inspection.pictures import draw, draw_contact_sheet
 from foreact.inspection.report import Report, to_json
@@ -12,23 +13,13 @@ from foreact.page import escape, facts, image, page, section
 JSON, PAGE = "inspection.json", "inspection.html"
 
 
-def check_outside(out: Path, data: Path) -> None:
-    """Refuse to write into a data set.
-
-    Raises:
-        DataError: If the folder is the data set or lies within it.
-    """
-    if out.resolve().is_relative_to(data.resolve()):
-        raise DataError(f"--out '{out}' lies in the data set '{data}', which is never changed; choose another folder")
-
-
 def write_report(report: Report, out: Path) -> Path:
     """Write `inspection.json`, PNGs for light and dark, and `inspection.html`, and return the page.
 
     Raises:
         DataError: If the folder cannot be written, or lies within the data set.
     """
-    check_outside(out, Path(report.data))
+    refuse_inside(out, Path(report.data), "data set")
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / JSON).write_text(to_json(report))  # first: pictures need a package that may not be there

@@ -12,7 +12,7 @@ from foreact.data.source import EpisodeSource
 from foreact.finding import Finding
 from foreact.inspection.gripper import GripperEvents
 from foreact.inspection.ranges import Reaches
-from foreact.presets import R1PRO_ACTION, preset
+from foreact.presets import R1PRO_ACTION, R1PRO_STATE, preset
 
 _PIXELS = 480 * 640
 """Pictures with more are resized: a ResNet's cells are then as large as in the published recipes."""
@@ -77,9 +77,9 @@ def recommend(
 
 def _preset(source: EpisodeSource) -> tuple[str, str]:
     features = source.features
-    r1pro = sum(group.dim for group in R1PRO_ACTION)
-    if features.action_dim == r1pro and features.state_dim == 37:
-        return "r1pro", "r1pro: 37 dimensions of state and 23 of action"
+    state_dim, action_dim = (sum(group.dim for group in groups) for groups in (R1PRO_STATE, R1PRO_ACTION))
+    if (features.state_dim, features.action_dim) == (state_dim, action_dim):
+        return "r1pro", f"r1pro: {state_dim} dimensions of state and {action_dim} of action"
     if features.action_dim == 14 and features.state_dim == 14:
         return "aloha", "aloha: two arms of 7 dimensions"
     tallest = max((camera.height for camera in features.cameras), default=0)

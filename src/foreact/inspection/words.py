@@ -39,15 +39,6 @@ def share_text(part: float, whole: float) -> str:
     return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
 
 
-def names_of(features: Features) -> dict[str, tuple[str, ...]]:
-    """Return the names of the vectors' dimensions by key."""
-    return {
-        keys.STATE: features.state_names,
-        keys.ENVIRONMENT_STATE: features.environment_names,
-        keys.ACTION: features.action_names,
-    }
-
-
 def unit_of(features: Features, key: str, name: str) -> str:
     """Return a dimension's unit where the arm, the coordinates or the name itself say it, else an empty text."""
     if features.arm is not None and name in features.arm.joints:

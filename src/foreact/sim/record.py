@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from foreact.data.lerobot_info import load_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
 from foreact.data.sidecar import SIDECAR, Sidecar, write_sidecar
 from foreact.errors import ConfigError, DataError, SimulationError
-from foreact.processes import WorkerPool
+from foreact.processes import WorkerPool, results_in_order
 from foreact.records import Camera, Features
 from foreact.sim.task import TaskConfig
 
@@ -174,14 +174,9 @@ def _scenes(
     """Yield scenes in the order of their seeds, a few ahead in other processes."""
     workers = max(1, workers or os.cpu_count() or 1)
     pool = WorkerPool(workers)
-    pending: deque[Future[list[_Try]]] = deque()
-    seed = first
+    scene = partial(_scene, config, staging=staging)
     try:
-        while True:
-            while len(pending) < 3 * workers:
-                pending.append(pool.submit(_scene, config, seed, staging))
-                seed += 1
-            yield pending.popleft().result()
+        yield from results_in_order(pool, scene, count(first), 3 * workers)
     except BrokenProcessPool as error:
         raise SimulationError("a simulating process was killed, perhaps for memory; try fewer --workers") from error
     finally:

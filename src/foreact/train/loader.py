@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from foreact.config import TrainConfig
 from foreact.data.dataset import ChunkDataset, collate
 from foreact.data.streamed import StreamedDataset
 from foreact.errors import ConfigError
+from foreact.processes import results_in_order
 from foreact.records import Batch
 from foreact.train.order import Order, order_of, round_generator
 from foreact.train.windows import Windowed
@@ -88,14 +87,8 @@ class StepLoader(DataLoader[Batch]):
 
     def _read_ahead(self) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="loader")
-        pending: deque[Future[Batch]] = deque()
-        indices = iter(self._stream)
         try:
-            pending.extend(pool.submit(self._read, of) for of in islice(indices, 2 * self._n_threads))
-            while pending:
-                batch = pending.popleft().result()
-                pending.extend(pool.submit(self._read, of) for of in islice(indices, 1))
-                yield batch
+            yield from results_in_order(pool, self._read, self._stream, 2 * self._n_threads)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -219,7 +219,6 @@ def _find_bad(source: EpisodeSource, features: Features, run: RunConfig, cache_d
         source,
         features=features,
         downsample_factor=run.policy.downsample_factor,
-        image_size=run.policy.image_size,
         cache_dir=cache_dir,
         keep_frames=run.train.stream is None,
         on_bad=note,

@@ -1,0 +1,26 @@
+"""What a reader is asked for by index or name, or an error that says what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from foreact.errors import DataError, unknown_name
+
+T = TypeVar("T")
+
+
+def find_episode(root: Path, episodes: Mapping[int, T], index: int) -> T:
+    """Return what belongs to an episode, given all by index, ascending; raises DataError where there is none."""
+    if index not in episodes:
+        indices = tuple(episodes)
+        raise DataError(f"'{root}' has no episode {index}; it has {len(indices)}, from {indices[0]} to {indices[-1]}")
+    return episodes[index]
+
+
+def find_camera(cameras: Mapping[str, T], name: str) -> T:
+    """Return what belongs to a camera, given all by name; raises DataError where there is none."""
+    if name not in cameras:
+        raise DataError(unknown_name("camera", name, cameras))
+    return cameras[name]
