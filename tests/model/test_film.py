@@ -54,9 +54,9 @@ def test_stages_have_the_announced_channels(make_config: MakeConfig, name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_stage_is_modulated_after_its_end(make_config: MakeConfig, name: str) -> None:
-    backbone = make_backbone(make_config(vision_backbone=name), 3).eval()
-    modulations = shake(FiLM(2, backbone.stage_channels))(torch.randn(2, 2))
-    image = torch.randn(2, 3, 64, 64)
+    backbone = make_backbone(make_config(vision_backbone=name), 3).double().eval()
+    modulations = shake(FiLM(2, backbone.stage_channels)).double()(torch.randn(2, 2).double())
+    image = torch.randn(2, 3, 64, 64).double()
     with torch.no_grad():
         x = image
         if isinstance(backbone, ResNetBackbone):

@@ -5,6 +5,7 @@ Reference: Zhao et al. 2023 (arXiv:2304.13705), Sec. IV; ACT.md 3 to 5 says wher
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -19,6 +20,7 @@ from foreact.model.backbone_base import Backbone
 from foreact.model.cue import StrongCue, WorldPosition
 from foreact.model.film import FiLM
 from foreact.model.latent import VAEEncoder, sample_latent
+from foreact.model.linear import Linear, linear
 from foreact.model.position import sinusoid_2d
 from foreact.model.transformer import Decoder, Encoder
 from foreact.records import Batch, Camera, Features
@@ -77,9 +79,9 @@ class ACT(nn.Module):
         state_dim, environment_dim, action_dim = features.state_dim, features.environment_dim, features.action_dim
 
         self.vae_encoder = VAEEncoder(config, state_dim, action_dim) if config.use_vae else None
-        self.latent_proj = nn.Linear(config.latent_dim, dim)
-        self.state_proj = nn.Linear(state_dim, dim) if state_dim else None
-        self.environment_proj = nn.Linear(environment_dim, dim) if "token" in ways else None
+        self.latent_proj = Linear(config.latent_dim, dim)
+        self.state_proj = Linear(state_dim, dim) if state_dim else None
+        self.environment_proj = Linear(environment_dim, dim) if "token" in ways else None
         self.vector_position = nn.Parameter(torch.randn(1 + bool(state_dim) + ("token" in ways), dim))
 
         cameras = features.cameras
@@ -96,7 +98,7 @@ class ACT(nn.Module):
         self.encoder = Encoder(config, config.n_encoder_layers)
         self.decoder = Decoder(config)
         self.queries = nn.Parameter(torch.randn(config.chunk_size, dim))
-        self.action_head = nn.Linear(dim, action_dim)
+        self.action_head = Linear(dim, action_dim)
 
         stages = [cast(Backbone, backbone).stage_channels for backbone in self.backbones]
         self.films = nn.ModuleList([FiLM(environment_dim, channels) for channels in stages if "film" in ways])
@@ -204,12 +206,7 @@ class ACT(nn.Module):
         if strong is not None:
             tokens.append(strong)
         if self.image_proj is not None:
-            modulations = [film(self._coordinates(batch)) for film in self.films]
-            for i, camera in enumerate(self.features.cameras):
-                shape = (batch.size, camera.channels, *self._image_size(camera))
-                image = _checked(f"images['{camera.name}']", batch.images.get(camera.name), shape)
-                features = self._backbone(i)(image, modulations[self._backbone_index(i)] if modulations else None)
-                tokens.append(self.image_proj(features).flatten(2).transpose(1, 2))  # (B, h w, D)
+            tokens += self._cells(batch, self.image_proj)
         return torch.cat(tokens, dim=1)
 
     def position(self, batch: Batch) -> Tensor:
@@ -235,6 +232,31 @@ class ACT(nn.Module):
     def drop_vae_encoder(self) -> None:
         """Remove the CVAE encoder, which only training uses, from memory and state dict."""
         self.vae_encoder = None
+
+    def _cells(self, batch: Batch, proj: nn.Conv2d) -> list[Tensor]:
+        """Return a token a cell (B, h w, D) for each camera; pictures of one size go through a backbone together."""
+        together: dict[tuple[int, tuple[int, int]], list[Camera]] = {}
+        for i, camera in enumerate(self.features.cameras):
+            together.setdefault((self._backbone_index(i), self._image_size(camera)), []).append(camera)
+        modulations = [film(self._coordinates(batch)) for film in self.films]
+        cells: dict[str, Tensor] = {}
+        for (index, size), cameras in together.items():
+            images = [
+                _checked(f"images['{of.name}']", batch.images.get(of.name), (batch.size, of.channels, *size))
+                for of in cameras
+            ]
+            told = [stage.repeated(len(cameras)) for stage in modulations[index]] if modulations else None
+            features = cast(Backbone, self.backbones[index])(torch.cat(images), told)
+            tokens = linear(features.flatten(2).mT, proj.weight.flatten(1), proj.bias)
+            cells |= zip([of.name for of in cameras], tokens.chunk(len(cameras)), strict=True)
+        return [cells[camera.name] for camera in self.features.cameras]
+
+    def folded(self) -> ACT:
+        """Return the same function for inference: all weights are shared but the backbones', which are folded."""
+        other = copy(self)
+        other._modules = dict(self._modules)
+        other.backbones = nn.ModuleList([cast(Backbone, backbone).folded() for backbone in self.backbones])
+        return other
 
     def _coordinates(self, batch: Batch) -> Tensor:
         return _checked("environment_state", batch.environment_state, (batch.size, self.features.environment_dim))

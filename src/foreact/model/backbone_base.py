@@ -39,6 +39,13 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    def folded(self) -> Backbone:
+        """Return the same function with what inference can compute once already computed: itself, unless there is any.
+
+        The weights of the result are no longer those of training.
+        """
+        return self
+
     def renamed(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return a file's weights under this backbone's names: as they are, unless a class says otherwise."""
         return weights
@@ -51,11 +58,10 @@ class Stem(nn.Conv2d):
     weights are zero, the result is that of the colours alone, bit for bit.
     """
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return (B, C', h, w) for pictures (B, C, H, W)."""
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = [_COLOURS] + [1] * (self.in_channels - _COLOURS)
-        planes, weights = image.split(sizes, dim=1), self.weight.split(sizes, dim=1)
-        total = F.conv2d(planes[0], weights[0], self.bias, self.stride, self.padding)
+        planes, weights = input.split(sizes, dim=1), weight.split(sizes, dim=1)
+        total = F.conv2d(planes[0], weights[0], bias, self.stride, self.padding)
         for plane, weight in zip(planes[1:], weights[1:], strict=True):
             total = total + F.conv2d(plane, weight, None, self.stride, self.padding)
         return total

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -15,6 +17,53 @@ from foreact.model.backbone_base import Backbone, widened
 from foreact.model.film import Modulation, modulate
 
 _CNN_WIDTHS = (32, 64, 96, 128)
+_FEW_CELLS = 36
+"""Larger maps are convolved with their channels last, which oneDNN does faster than the usual order, up to 4 times for
+the first convolution and 17 times for the pooling after it (docs/speed.md); smaller ones, such as those of the last
+stage for pictures of 96x96, are not."""
+
+
+def convolve(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """Return norm(conv(x)); a frozen norm is made part of the convolution before.
+
+    The weights are thousands of times fewer than the numbers of a feature map, which so is written once, not three
+    times.
+    """
+    if isinstance(norm, FrozenBatchNorm2d):
+        return conv._conv_forward(x, *_folded(conv, norm))
+    return cast(Tensor, norm(conv(x)))
+
+
+def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a convolution without bias and the scale and shift after it."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+
+
+class _BasicBlock(BasicBlock):
+    """torchvision's, by way of `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else convolve(x, *self.downsample)
+        x = F.relu(convolve(x, self.conv1, self.bn1), inplace=True)
+        return F.relu(convolve(x, self.conv2, self.bn2) + shortcut, inplace=True)
+
+
+class _Bottleneck(Bottleneck):
+    """torchvision's, by way of `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else convolve(x, *self.downsample)
+        x = F.relu(convolve(x, self.conv1, self.bn1), inplace=True)
+        x = F.relu(convolve(x, self.conv2, self.bn2), inplace=True)
+        return F.relu(convolve(x, self.conv3, self.bn3) + shortcut, inplace=True)
+
+
+_RESNETS: Mapping[str, tuple[type[BasicBlock] | type[Bottleneck], list[int]]] = {
+    "resnet18": (_BasicBlock, [2, 2, 2, 2]),
+    "resnet34": (_BasicBlock, [3, 4, 6, 3]),
+    "resnet50": (_Bottleneck, [3, 4, 6, 3]),
+}
 
 
 class ResNetBackbone(Backbone):
@@ -27,7 +76,8 @@ class ResNetBackbone(Backbone):
         """Build with random weights."""
         super().__init__()
         norm = _norm_layer(config.backbone_norm)
-        net: ResNet = getattr(models, config.vision_backbone)(weights=None, norm_layer=norm)
+        block, n_blocks = _RESNETS[config.vision_backbone]
+        net = ResNet(block, n_blocks, norm_layer=norm)
         self.out_channels = net.fc.in_features
         self.stage_channels = tuple(self.out_channels // 2**i for i in (3, 2, 1, 0))
         self.conv1 = net.conv1
@@ -38,9 +88,24 @@ class ResNetBackbone(Backbone):
             _init_without_statistics(self)
         self.conv1 = widened(self.conv1, in_channels)
 
+    def folded(self) -> ResNetBackbone:
+        """Return a copy whose frozen norms are part of the convolutions once and for all."""
+        copy = deepcopy(self)
+        for block in (copy, *(block for block in copy.modules() if isinstance(block, BasicBlock | Bottleneck))):
+            pairs = [(block, f"conv{i}", f"bn{i}") for i in (1, 2, 3) if hasattr(block, f"conv{i}")]
+            if getattr(block, "downsample", None) is not None:
+                pairs.append((block.downsample, "0", "1"))
+            for owner, conv_name, norm_name in pairs:
+                conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
+                if isinstance(norm, FrozenBatchNorm2d):
+                    conv.weight, conv.bias = map(nn.Parameter, _folded(conv, norm))
+                    setattr(owner, norm_name, nn.Identity())
+        return copy.to(memory_format=torch.channels_last)
+
     def forward(self, image: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
         """Return (B, 512, H/32, W/32), 2048 channels for resnet50."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(image)), inplace=True))
+        image = image.contiguous(memory_format=torch.channels_last)
+        x = self.maxpool(F.relu(convolve(image, self.conv1, self.bn1), inplace=True))
         return _through((self.layer1, self.layer2, self.layer3, self.layer4), x, modulations)
 
 
@@ -74,6 +139,8 @@ class SmallCNN(Backbone):
 
 def _through(stages: Iterable[nn.Module], x: Tensor, modulations: Sequence[Modulation] | None) -> Tensor:
     for i, stage in enumerate(stages):
+        if x.shape[-2:].numel() <= _FEW_CELLS:
+            x = x.contiguous()
         x = stage(x)
         if modulations is not None:
             x = modulate(x, modulations[i])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.config import PolicyConfig
+from foreact.model.linear import Linear
 
 _CUE_WAVELENGTH = 8.0
 """Longest wave over normalised coordinates: no two within 4 standard deviations of the mean are alike."""
@@ -58,10 +59,10 @@ class StrongCue(nn.Module):
         self.bands = config.strong_bands
         self.n_tokens = config.strong_tokens
         self.embedding = nn.Sequential(
-            nn.Linear(environment_dim * (1 + 2 * config.strong_bands), dim), nn.ReLU(), nn.LayerNorm(dim)
+            Linear(environment_dim * (1 + 2 * config.strong_bands), dim), nn.ReLU(), nn.LayerNorm(dim)
         )
-        self.to_tokens = nn.Linear(dim, config.strong_tokens * dim)
-        self.to_layers = nn.Linear(dim, config.n_encoder_layers * dim)
+        self.to_tokens = Linear(dim, config.strong_tokens * dim)
+        self.to_layers = Linear(dim, config.n_encoder_layers * dim)
         self.position = nn.Parameter(torch.randn(config.strong_tokens, dim))
 
     def forward(self, cue: Tensor) -> StrongSignal:
@@ -83,7 +84,7 @@ class WorldPosition(nn.Module):
     def __init__(self, dim: int) -> None:
         """Build for tokens of width `dim`."""
         super().__init__()
-        self.proj = nn.Linear(2 * 2 * _WORLD_BANDS, dim)
+        self.proj = Linear(2 * 2 * _WORLD_BANDS, dim)
 
     def forward(self, points: Tensor) -> Tensor:
         """Return codes (B, L, D) of points (B, L, 2) [m]; zero where a point is NaN: the cell sees no table."""

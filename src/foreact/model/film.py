@@ -18,6 +18,10 @@ class Modulation(NamedTuple):
     beta: Tensor
     """(B, C)."""
 
+    def repeated(self, times: int) -> Modulation:
+        """Return it for a batch that follows on itself so many times, (times B, C)."""
+        return Modulation(self.gamma.repeat(times, 1), self.beta.repeat(times, 1))
+
 
 class FiLM(nn.Module):
     """One small network a stage of a backbone, from the normalised coordinates to gamma and beta.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.config import PolicyConfig
+from foreact.model.linear import Linear
 from foreact.model.position import sinusoid_1d
 from foreact.model.transformer import Encoder
 
@@ -25,13 +26,13 @@ class VAEEncoder(nn.Module):
         """Build for states of `state_dim` (0: none) and actions of `action_dim`."""
         super().__init__()
         self.cls = nn.Parameter(torch.randn(1, config.dim_model))
-        self.state_proj = nn.Linear(state_dim, config.dim_model) if state_dim else None
-        self.action_proj = nn.Linear(action_dim, config.dim_model)
+        self.state_proj = Linear(state_dim, config.dim_model) if state_dim else None
+        self.action_proj = Linear(action_dim, config.dim_model)
         self.n_context = 2 if state_dim else 1
         length = self.n_context + config.chunk_size
         self.register_buffer("position", sinusoid_1d(length, config.dim_model), persistent=False)
         self.encoder = Encoder(config, config.n_vae_encoder_layers)
-        self.latent_head = nn.Linear(config.dim_model, 2 * config.latent_dim)  # mu, then log variance
+        self.latent_head = Linear(config.dim_model, 2 * config.latent_dim)  # mu, then log variance
 
     def forward(self, state: Tensor | None, action: Tensor, action_is_pad: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2 of the posterior, each (B, Z).

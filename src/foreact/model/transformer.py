@@ -1,4 +1,4 @@
-"""Transformer encoder and decoder in the manner of DETR, on PyTorch's fused attention.
+"""Transformer encoder and decoder in the manner of DETR, with dropout.
 
 Positions are added to queries and keys in every layer and never to values. `pre_norm` moves the layer norms from
 after each residual sum (the paper's choice) to before each branch, and then the encoder ends with a norm too; the
@@ -9,11 +9,15 @@ Sources: Vaswani et al. 2017 (arXiv:1706.03762); Carion et al. 2020 (arXiv:2005.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foreact.config import PolicyConfig
+from foreact.model.attention import attention
+from foreact.model.dropout import Dropout, ReluDropout
+from foreact.model.linear import Linear, linear
 
 
 class Attention(nn.Module):
@@ -25,7 +29,7 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))  # queries, keys, values
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
-        self.out_proj = nn.Linear(dim, dim)
+        self.out_proj = Linear(dim, dim)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
@@ -43,15 +47,13 @@ class Attention(nn.Module):
         dim = query.shape[-1]
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if query is key:  # one product for both
-            q, k = F.linear(query, weight[: 2 * dim], bias[: 2 * dim]).chunk(2, dim=-1)
+            q, k = linear(query, weight[: 2 * dim], bias[: 2 * dim]).chunk(2, dim=-1)
         else:
-            q = F.linear(query, weight[:dim], bias[:dim])
-            k = F.linear(key, weight[dim : 2 * dim], bias[dim : 2 * dim])
-        v = F.linear(value, weight[2 * dim :], bias[2 * dim :])
-        mask = None if key_is_pad is None else ~key_is_pad[:, None, None, :]
-        heads = F.scaled_dot_product_attention(
-            self._split(q), self._split(k), self._split(v), mask, self.dropout if self.training else 0.0
-        )
+            q = linear(query, weight[:dim], bias[:dim])
+            k = linear(key, weight[dim : 2 * dim], bias[dim : 2 * dim])
+        v = linear(value, weight[2 * dim :], bias[2 * dim :])
+        dropout = self.dropout if self.training else 0.0
+        heads = attention(self._split(q), self._split(k), self._split(v), key_is_pad, dropout)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -63,14 +65,17 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(config.dim_model, config.dim_feedforward)
-        self.linear2 = nn.Linear(config.dim_feedforward, config.dim_model)
-        self.activation = nn.ReLU(inplace=True) if config.feedforward_activation == "relu" else nn.GELU()
-        self.dropout = nn.Dropout(config.dropout)
+        self.linear1 = Linear(config.dim_model, config.dim_feedforward)
+        self.linear2 = Linear(config.dim_feedforward, config.dim_model)
+        self.between = (
+            ReluDropout(config.dropout)
+            if config.feedforward_activation == "relu"
+            else nn.Sequential(nn.GELU(), Dropout(config.dropout))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to every token alone."""
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        return cast(Tensor, self.linear2(self.between(self.linear1(x))))
 
 
 class EncoderLayer(nn.Module):
@@ -83,7 +88,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(config)
         self.norm1 = nn.LayerNorm(config.dim_model)
         self.norm2 = nn.LayerNorm(config.dim_model)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
         """Return (B, L, D) for tokens (B, L, D), positions (L, D) or (B, L, D) and an optional mask (B, L)."""
@@ -144,7 +149,7 @@ class DecoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(config.dim_model)
         self.norm2 = nn.LayerNorm(config.dim_model)
         self.norm3 = nn.LayerNorm(config.dim_model)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, query_position: Tensor, memory: Tensor, memory_key: Tensor) -> Tensor:
         """Return (B, T, D) for contents (B, T, D).
@@ -182,11 +187,14 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList([DecoderLayer(config) for _ in range(config.n_decoder_layers)])
         self.norm = nn.LayerNorm(config.dim_model)
+        self.dropout = config.dropout
         _xavier(self)
 
     def forward(self, query_position: Tensor, memory: Tensor, memory_position: Tensor) -> Tensor:
         """Return (B, T, D) for queries (T, D), a memory (B, L, D) and its positions (L, D) or (B, L, D)."""
-        x = memory.new_zeros(memory.shape[0], *query_position.shape)
+        # Until a layer has seen the memory all samples are alike: without dropout one stands for all.
+        alike = 1 if not self.training or self.dropout == 0 else memory.shape[0]
+        x = memory.new_zeros(alike, *query_position.shape)
         memory_key = memory + memory_position
         for layer in self.layers:
             x = layer(x, query_position, memory, memory_key)

@@ -55,6 +55,7 @@ class Policy:
         self.inputs = Inputs(config, features, statistics).to(self.device)
         self.model = (ACT(config, self.inputs.network_features) if model is None else model).to(self.device).eval()
         self.model.drop_vae_encoder()
+        self._folded = self.model.folded()
         self._resize_images = resize_images
         self._seed = seed
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -99,7 +100,7 @@ class Policy:
     def predict(self, raw: Batch) -> torch.Tensor:
         """Return chunks (B, T, C) for a raw batch on the policy's device; see `predict_chunk`."""
         batch = self.inputs.prepare(raw, cells=self.model.feature_sizes)
-        output = self.model(batch, z=self._latent(batch.size))
+        output = self._folded(batch, z=self._latent(batch.size))
         return self.inputs.read_chunk(output.action_hat, raw)
 
     def to_actions(self, chunk: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def layers_from_output(model: ACT, name: str) -> int:
 def make_optimizer(model: ACT, config: TrainConfig) -> Optimizer:
     """Return AdamW over `parameter_groups`."""
     # Lightning leaves unscaling to a fused optimiser, so fp16 gradients would be clipped while still scaled.
-    fused = next(model.parameters()).is_cuda and config.precision != "16-mixed"
+    fused = config.precision != "16-mixed"
     return AdamW(parameter_groups(model, config), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
 
 
