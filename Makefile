@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install quickstart smoke grounding bench-data test test-fast test-lerobot test-lerobot-old lint format type clean
+.PHONY: help install quickstart smoke grounding bench bench-data test test-fast test-lerobot test-lerobot-old lint format type clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -26,6 +26,10 @@ smoke: install  ## every step of the quickstart in about two minutes, with no cl
 grounding: install  ## the study of coordinate conditioning: goes on where it stopped, then writes tables and plots
 	$(BIN)/python benchmarks/grounding run
 	$(BIN)/python benchmarks/grounding table
+
+bench:  ## speed of inference and training beside LeRobot's with the same weights; on an idle machine
+	sh scripts/lerobot_environment.sh
+	PYTHONPATH=src .venv-lerobot/bin/python benchmarks/speed.py --out benchmarks/results/speed.json
 
 bench-data: install  ## speed of data beside LeRobot's (needs make test-lerobot once), and memory; on an idle machine
 	$(BIN)/python benchmarks/data_speed.py --out benchmarks/results/data_speed.json

@@ -1,28 +1,9 @@
 #!/bin/sh
-# LeRobot itself reads what we write, we read what it writes, and it trains on our data. It needs Python 3.12 and
-# other versions of torch than ours, so it has an environment of its own: .venv-lerobot.
+# LeRobot itself reads what we write, we read what it writes, and it trains on our data.
 set -eu
 cd "$(dirname "$0")/.."
-venv=.venv-lerobot
-stamp=$venv/.installed
-
-is_312() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; }
-find_312() {
-    for candidate in python3.12 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python3; do
-        if is_312 "$candidate"; then echo "$candidate"; return; fi
-    done
-    echo "LeRobot 0.6.1 needs Python 3.12 and there is none on PATH or in pyenv; type: pyenv install 3.12" >&2
-    return 1
-}
-
-if [ ! -e "$stamp" ] || [ constraints-lerobot.txt -nt "$stamp" ]; then
-    python=$(find_312)
-    echo "installing LeRobot 0.6.1 in $venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints-lerobot.txt \
-        'lerobot[dataset,training]==0.6.1' h5py pytest tyro rich filelock
-    touch "$stamp"
-fi
+sh scripts/lerobot_environment.sh
 # Warnings are LeRobot's and its libraries' own; no test may ask the network for anything.
 PYTHONPATH=src HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=disabled \
-    exec "$venv/bin/python" -m pytest -o filterwarnings=default -o pythonpath=tests_lerobot tests_lerobot "$@"
+    exec .venv-lerobot/bin/python -m pytest -o filterwarnings=default \
+    -o 'pythonpath=tests_lerobot benchmarks' tests_lerobot "$@"

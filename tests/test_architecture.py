@@ -7,6 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "foreact"
 FLOORS = {
+    "__main__": 9,
     "cli": 8,
     "studio": 7,
     "diagnose": 6,
@@ -27,6 +28,7 @@ FLOORS = {
     "finding": 0,
     "page": 0,
     "processes": 0,
+    "memory": 0,
     "console": 0,
     "intervals": 0,
 }

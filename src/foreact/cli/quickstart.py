@@ -30,8 +30,10 @@ def run(arguments: list[str]) -> int:
     out = options.out or Path("runs/smoke" if options.smoke else "runs/quickstart")
 
     from foreact.cli.eval import print_table
+    from foreact.memory import keep_freed_memory
     from foreact.studio.quickstart import MISSING_CONTROLS, next_steps, plan, quickstart
 
+    keep_freed_memory()
     result = quickstart(plan(smoke=options.smoke), out, controls=options.controls)
     if not result.finished:
         return 130

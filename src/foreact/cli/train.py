@@ -62,8 +62,10 @@ def run(arguments: list[str]) -> int:
     options = parse(TrainOptions, rest, command=f"train {name}", default=default)
 
     from foreact.data.bad_episodes import left_out_text
+    from foreact.memory import keep_freed_memory
     from foreact.train.run import train
 
+    keep_freed_memory()
     callbacks = []
     if options.tripwire is not None:
         from foreact.diagnose.tripwire import Tripwire
