@@ -82,6 +82,8 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.model = build_model(self.task)
         self.data = mujoco.MjData(self.model)
         self.action_names = ACTION_NAMES
+        self.shows_pictures = True
+        """Whether observations hold rendered pictures, which take most of a step's time, or black ones."""
         self._looks = Looks(self.model)
         self._renderer: SceneRenderer | None = None
         self._substeps = round(1.0 / self.task.fps / self.model.opt.timestep)
@@ -248,7 +250,11 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             STATE: self.data.qpos[: len(JOINTS)].astype(np.float32),
             ENVIRONMENT_STATE: self.layout.cue.astype(np.float32),
         }
-        images = {image_key(camera): self.picture(camera, self.task.size(camera)) for camera in self.task.cameras}
+        sizes = {camera: self.task.size(camera) for camera in self.task.cameras}
+        if self.shows_pictures:
+            images = {image_key(camera): self.picture(camera, size) for camera, size in sizes.items()}
+        else:
+            images = {image_key(camera): np.zeros((*size, 3), np.uint8) for camera, size in sizes.items()}
         return {**vectors, **images}
 
     def _info(self) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from foreact.keys import STATE
 from foreact.policy.executor import Executor
 from foreact.policy.policy import Policy
 from foreact.processes import interrupts_held
-from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
+from foreact.sim.on_demand import PicturesOnDemand
 from foreact.sim.task import CAMERAS, TaskConfig
 
 
@@ -63,8 +63,9 @@ def rollout(
                     acting[i].executor.add(chunk)
             actions = np.zeros(envs.action_space.shape or (), np.float32)  # those that wait for the others stand by
             for i, slot in acting.items():
-                actions[i] = slot.next_action(observation[STATE][i])
-                slot.actions.append(actions[i].copy())
+                action = slot.next_action(observation[STATE][i])
+                slot.actions.append(action)
+                actions[i] = [*action, slot.executor.needs_chunk]
             observation, _, terminated, truncated, info = envs.step(actions)
             for i, slot in acting.items():
                 if terminated[i] or truncated[i]:
@@ -112,7 +113,7 @@ class _Slot:
 @contextmanager
 def _environments(task: TaskConfig, n_envs: int) -> Iterator[AsyncVectorEnv]:
     """Environments in processes of their own; spawned, because OpenGL and torch do not survive a fork."""
-    makers = [partial(PickPlaceEnv, task) for _ in range(n_envs)]
+    makers = [partial(PicturesOnDemand, task) for _ in range(n_envs)]
     with interrupts_held():
         envs = AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
     try:
