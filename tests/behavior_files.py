@@ -27,6 +27,12 @@ EPISODES_2025 = {10: 262, 10031: 20, 20010: 16}
 EPISODES_2026 = {0: 20, 1: 31, 2: 16}
 SHIFT = 3.5
 FAR = 10.0
+PLACES = {
+    256: "253:256 236:240 158:165 193:195 197:204 232:234 186:189 189:193 225:228 228:232",
+    61: "0:3 53:57 3:10 24:26 28:35 49:51 17:20 20:24 42:45 45:49",
+}
+"""FORMATS.md 4.1 and 4.2 in the order of 4.3: base, torso, left arm and fingers, right ones, left hand, right hand."""
+FINGERS = (3, 5)
 _QUIET = "log-level=none:pools=none"
 
 
@@ -36,6 +42,15 @@ def proprioception_of(index: int, length: int, dim: int) -> np.ndarray:
     for start in {256: (193, 232), 61: (24, 49)}[dim]:
         values[:, start : start + 2] = np.linspace(0, 0.05, length)[:, None] * [0.9, 1.0]
     return values.astype(np.float32)
+
+
+def state_by_hand(proprioception: np.ndarray) -> np.ndarray:
+    """The 37 numbers of the preset `r1pro` (L, 37), from their places in the tables."""
+    places = [place.split(":") for place in PLACES[proprioception.shape[1]].split()]
+    parts = [proprioception[:, int(start) : int(stop)] for start, stop in places]
+    for place in FINGERS:
+        parts[place] = (parts[place][:, :1] + parts[place][:, 1:]) / 2
+    return np.concatenate(parts, axis=1)
 
 
 def action_of(index: int, length: int) -> np.ndarray:

@@ -19,6 +19,11 @@ out = Console()
 """Results: what a user may pipe into a file."""
 
 
+def warn(message: str) -> None:
+    """Print a warning: one line, however long, with every character as it is."""
+    console.print(f"warning: {message}", highlight=False, markup=False, soft_wrap=True)
+
+
 def progress_bar(what: str, fields: str, *, disable: bool = False) -> Progress:
     """Return a bar that shows what is done of how much, some fields, and the time gone and left.
 

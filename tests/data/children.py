@@ -43,6 +43,9 @@ class WatchedSource:
         for frame in self._of.frames(index, camera, every):
             yield np.linspace(0, 2, frame.shape[1], dtype=np.float32) + np.zeros((frame.shape[0], 1), np.float32)
 
+    def file_of(self, index: int) -> Path:
+        return self._of.file_of(index)
+
     def fingerprint(self) -> str:
         return self._of.fingerprint()
 

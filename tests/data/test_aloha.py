@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,90 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.aloha_files import CAMERAS, LENGTHS, SIZE, pictures_of, vectors_of, write, write_episode
 from foreact.cli import train as train_command
+from foreact.cli.main import run as main
 from foreact.config import RunConfig, SourceConfig
 from foreact.data.aloha import JOINTS, AlohaSource
-from foreact.data.dataset import ChunkDataset
+from foreact.data.dataset import ChunkDataset, find_bad_episodes
 from foreact.data.source import EpisodeSource, open_source
 from foreact.diagnose.report import diagnose
 from foreact.errors import ConfigError, DataError
 from foreact.policy.checkpoint import find_checkpoint, read_meta, source_of
 from foreact.train.run import read_run, train
-
-LENGTHS = {0: 9, 2: 12, 10: 7}
-"""Gaps, and an order by number that differs from that of the names."""
-CAMERAS = ("cam_high", "cam_left_wrist")
-SIZE = (32, 48)
-
-
-def pictures_of(number: int, camera: int, length: int) -> np.ndarray:
-    """Smooth, so that a JPEG keeps them, red on the left and blue on the right; brighter from frame to frame."""
-    frames = np.zeros((length, *SIZE, 3), np.uint8)
-    across = np.linspace(0, 150, SIZE[1]).astype(np.uint8)
-    frames[..., 0] = across[::-1]
-    frames[..., 1] = 20 * camera + 5 * (number % 4)
-    frames[..., 2] = across
-    return frames + np.arange(length, dtype=np.uint8)[:, None, None, None] * 5
-
-
-def compressed(pictures: np.ndarray, order: str) -> tuple[np.ndarray, np.ndarray]:
-    """As ACT++ records them: OpenCV is handed the array; or with its channels turned, as OpenCV means it."""
-    handed = pictures if order == "as it is" else pictures[..., ::-1]
-    rows = [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 50])[1].ravel() for picture in handed]
-    lengths = np.array([len(row) for row in rows])
-    padded = np.zeros((len(rows), lengths.max()), np.uint8)
-    for number, row in enumerate(rows):
-        padded[number, : len(row)] = row
-    return padded, lengths
-
-
-def vectors_of(number: int, length: int, dim: int = 14) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(number)
-    return {name: rng.normal(size=(length, size)) for name, size in (("qpos", dim), ("action", dim), ("base", 2))}
-
-
-def write_episode(
-    path: Path,
-    number: int = 0,
-    length: int = 8,
-    *,
-    sim: bool | None = True,
-    order: str | None = None,
-    base: bool = False,
-    depth: np.ndarray | None = None,
-    dim: int = 14,
-) -> None:
-    """As ACT's `record_sim_episodes.py` and ALOHA's `record_episodes.py` write it."""
-    vectors = vectors_of(number, length, dim)
-    with h5py.File(path, "w") as file:
-        if sim is not None:
-            file.attrs["sim"] = sim
-        file.attrs["compress"] = order is not None
-        observations = file.create_group("observations")
-        images = observations.create_group("images")
-        sizes = []
-        for camera, name in enumerate(CAMERAS):
-            pictures = pictures_of(number, camera, length)
-            if order is not None:
-                pictures, row_sizes = compressed(pictures, order)
-                sizes.append(row_sizes)
-            images.create_dataset(name, data=pictures, chunks=(1, *pictures.shape[1:]))
-        if sizes:
-            file.create_dataset("compress_len", data=np.array(sizes))
-        if depth is not None:
-            observations.create_dataset(f"images_depth/{CAMERAS[0]}", data=depth)
-        observations.create_dataset("qpos", data=vectors["qpos"].astype("f4"))
-        observations.create_dataset("qvel", data=np.zeros((length, dim), "f4"))
-        file.create_dataset("action", data=vectors["action"].astype("f4"))
-        if base:
-            file.create_dataset("base_action", data=vectors["base"].astype("f4"))
-
-
-def write(root: Path, **options: object) -> Path:
-    root.mkdir()
-    for number, length in LENGTHS.items():
-        write_episode(root / f"episode_{number}.hdf5", number, length, **options)  # type: ignore[arg-type]
-    return root
 
 
 @pytest.fixture
@@ -362,8 +290,8 @@ def scramble(path: Path) -> None:
             r"'observations/qpos' has 5 rows for 12 actions; leave the epis",
         ),
         (edit("observations/images/cam_high", np.zeros((5, 32, 48, 3), "u1")), r"cam_high' has 5 rows for 12 actions"),
-        (edit("action", np.zeros((12, 7))), "the action has 7 dimensions, in the first episode 14"),
-        (edit("observations/qpos", np.zeros((12, 7))), "qpos' has 7 dimensions, in the first episode 14"),
+        (edit("action", np.zeros((12, 7))), "'action' has 7 dimensions, in most episodes 14"),
+        (edit("observations/qpos", np.zeros((12, 7))), "qpos' has 7 dimensions, in most episodes 14"),
         (edit("action", np.zeros((0, 14))), r"episode 2 \('.*'\) has no frames: 'action' is empty"),
         (edit("action", np.zeros((12, 14, 2))), r"'action' has shape \(12, 14, 2\) of float64, expected numbers"),
         (edit("action", np.array([b"a"] * 12)), r"'action' has shape \(12,\) of \|S1, expected numbers"),
@@ -390,12 +318,76 @@ def test_the_other_episodes_of_a_set_with_a_cut_file_are_read(root: Path, first:
         source.episode(first)
 
 
-def test_cameras_are_described_by_the_first_episode_whose_pictures_decode(root: Path) -> None:
+def test_cameras_are_described_by_episodes_whose_pictures_can_be_seen(root: Path) -> None:
     edit("observations/images/cam_high", np.zeros((9, 99), "u1"))(root / "episode_0.hdf5")
+    edit("observations/images/cam_high", np.zeros((12, 99), "u1"))(root / "episode_2.hdf5")
     source = open_source(root)
     assert source.lengths == LENGTHS
     assert source.features.cameras[0].height == SIZE[0]
     assert source.episode(0).length == 9
+
+
+def test_a_set_whose_pictures_can_nowhere_be_seen_is_refused_and_not_read_without_them(root: Path) -> None:
+    for index, length in LENGTHS.items():
+        edit("observations/images/cam_high", np.zeros((length, 99), "u1"))(root / f"episode_{index}.hdf5")
+    refused(root, r"episode 0 .*: frame 0 of 'observations/images/cam_high' is not a JPEG or PNG")
+
+
+@pytest.mark.parametrize("odd", LENGTHS)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("observations/images", None, "has no dataset 'observations/images/cam_high'"),
+        ("observations/images", np.zeros((3, 3)), "(has no dataset|is damaged).*"),
+        ("observations/images/cam_high", None, "has no dataset 'observations/images/cam_high'"),
+        ("observations/images/cam_high", np.zeros((0, 40), "u1"), "cam_high' has 0 rows for"),
+        ("observations/images/cam_high", np.zeros((0, 32, 48, 3), "u1"), "cam_high' has 0 rows for"),
+        ("observations/images/cam_high", np.zeros((9, 32, 48), "u1"), r"has shape \(9, 32, 48\) .* width, 3\)"),
+        ("observations/images/cam_high", np.zeros((99, 16, 16, 3), "u1"), "cam_high' has 99 rows for"),
+        ("observations/qpos", np.zeros((99, 7)), "qpos' has 7 dimensions, in most episodes 14"),
+        ("action", np.float64(3), r"'action' has shape \(\) of float64, expected numbers"),
+    ],
+)
+def test_the_odd_episode_is_the_bad_one_even_if_it_is_the_first(
+    root: Path, odd: int, name: str, value: object, message: str
+) -> None:
+    """Once it was the others, or nobody noticed and the policy was trained without its eyes."""
+    whole = open_source(root).features
+    edit(name, value)(root / f"episode_{odd}.hdf5")
+    source = open_source(root)
+    assert source.features == whole
+    bad: dict[int, str] = {}
+    find_bad_episodes(source, features=source.features, keep_frames=False, on_bad=bad.__setitem__)
+    assert list(bad) == [odd]
+    where = re.escape(f"episode {odd} ('{root}/episode_{odd}.hdf5')")
+    assert re.match(f"{where}.*{message}", bad[odd]), bad[odd]
+
+
+def test_a_first_episode_of_another_size_is_the_odd_one_with_compressed_pictures_too(tmp_path: Path) -> None:
+    root = write(tmp_path / "data", order="as it is")
+    small = [cv2.imencode(".jpg", np.zeros((16, 24, 3), np.uint8))[1].ravel()] * 9
+    edit("observations/images/cam_high", np.stack(small))(root / "episode_0.hdf5")
+    source = open_source(root)
+    assert {(of.height, of.width) for of in source.features.cameras} == {SIZE}
+    with pytest.raises(DataError, match=r"episode 0 .*frame 0 has shape \(16, 24, 3\).* as in most episodes"):
+        next(source.frames(0, "cam_high"))
+
+
+def test_a_base_that_only_the_first_episode_lacks_makes_that_one_bad(tmp_path: Path) -> None:
+    root = write(tmp_path / "data", base=True)
+    write_episode(root / "episode_0.hdf5", 0, 9)
+    source = open_source(root)
+    assert source.episode(2).action.shape == (12, 16)
+    with pytest.raises(DataError, match=r"episode 0 .* has no 'base_action', unlike most episodes"):
+        source.episode(0)
+
+
+def test_a_camera_that_few_episodes_have_is_left_out_aloud(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in (0, 2):
+        edit("observations/images/cam_high", None)(root / f"episode_{index}.hdf5")
+    assert [camera.name for camera in open_source(root).features.cameras] == ["cam_left_wrist"]
+    said = capsys.readouterr().err
+    assert "only 1 of 3 episodes have 'observations/images/cam_high', so it is left out" in said
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
@@ -408,7 +400,7 @@ def test_a_cut_jpeg_is_refused_by_episode_camera_and_frame(tmp_path: Path, share
         row[int(share * len(row.tobytes().rstrip(b"\0"))) :] = 0
         rows[3] = row
     refused(
-        root, r"episode 10 \('.*episode_10.hdf5'\), camera 'cam_left_wrist': frame 3 is (not a JPEG|a JPEG without)"
+        root, r"episode 10 \('.*episode_10.hdf5'\), camera 'cam_left_wrist': frame 3 is a (damaged JPEG|JPEG without)"
     )
 
 
@@ -416,7 +408,8 @@ def test_nan_is_refused_where_the_samples_are_made(root: Path, tmp_path: Path) -
     with h5py.File(root / "episode_2.hdf5", "r+") as file:
         file["action"][4, 3] = np.nan
     source = open_source(root)
-    with pytest.raises(DataError, match="episode 2: 'action' is nan at frame 4, dimension 3; leave the episode out"):
+    message = r"episode 2 \('.*episode_2.hdf5'\): 'action' is nan at frame 4, dimension 3; leave the episode out"
+    with pytest.raises(DataError, match=message):
         ChunkDataset(source, (0, 2), features=source.features, chunk_size=2, cache_dir=tmp_path / "cache")
 
 
@@ -433,7 +426,7 @@ def test_two_files_of_one_number_are_refused(root: Path) -> None:
 
 def test_a_base_that_only_some_episodes_have_is_refused(root: Path) -> None:
     write_episode(root / "episode_2.hdf5", 2, 12, base=True)
-    refused(root, r"episode 2 .*: the action has 16 dimensions, in the first episode 14")
+    refused(root, r"episode 2 .* has a 'base_action', unlike most episodes; leave the episode out, or all base")
     read_all(open_source(root, SourceConfig(base_action="none")))
 
 
@@ -517,6 +510,31 @@ def test_training_goes_on_without_a_cut_file(root: Path, tmp_path: Path, tiny_ru
     assert result.step == 2
     assert list(result.left_out) == [2]
     assert "truncated file" in result.left_out[2]
+
+
+@pytest.mark.parametrize("command", ["train", "convert"])
+def test_a_first_episode_without_pictures_stops_training_and_conversion_instead_of_blinding_them(
+    root: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    edit("observations/images", None)(root / "episode_0.hdf5")
+    out = str(tmp_path / "out")
+    small_run = ["--policy.image-size", "32", "32", "--policy.crop-size", "None", "--policy.chunk-size", "4"]
+    small_run += ["--policy.n-action-steps", "2", "--train.steps", "1", "--train.warmup-steps", "0"]
+    small_run += ["--train.batch-size", "2", "--train.accelerator", "cpu", "--cache-dir", str(cache_dir)]
+    calls = {
+        "train": ["train", "compact", "--data", str(root), "--out", out, *small_run],
+        "convert": ["convert", str(root), out, "--workers", "1"],
+    }
+    assert main(calls[command]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: episode 0 (")
+    assert "has no dataset 'observations/images/cam_high'" in error
+    assert "--skip-bad" in error
+    assert main([*calls[command], "--skip-bad"]) == 0
+    said = capsys.readouterr()
+    assert "left out 1 of 3 episodes: 0" in said.out
+    if command == "train":
+        assert "cameras: cam_high 32x48 as 32x32, cam_left_wrist 32x48 as 32x32" in said.err
 
 
 def test_the_options_are_given_on_the_command_line_and_kept_by_a_resumed_run(

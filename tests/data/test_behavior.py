@@ -1,5 +1,6 @@
 """BEHAVIOR-1K sets of both years, made from FORMATS.md: numbers by their places there, pictures and depth as drawn."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ import torch
 
 import behavior_files as files
 from foreact.config import PolicyConfig, RunConfig
-from foreact.data.behavior import Behavior2025Source, Behavior2026Source
+from foreact.data.behavior import BehaviorSource
+from foreact.data.convert import ConvertConfig, convert
 from foreact.data.depth import decode_depth
 from foreact.data.frame_cache import cache_frames
 from foreact.data.lerobot_info import DepthCode
 from foreact.data.lerobot_v3 import LeRobotV3Source
+from foreact.data.mixed import open_sources
 from foreact.data.r1pro import ACTION_NAMES, STATE_NAMES, select_state
 from foreact.data.selection import select_features
 from foreact.data.source import open_source
@@ -28,12 +31,6 @@ from foreact.records import Batch, Features
 from foreact.train.run import train
 
 CAMERAS = ("left_wrist", "right_wrist", "head")
-PLACES = {
-    256: "253:256 236:240 158:165 193:195 197:204 232:234 186:189 189:193 225:228 228:232",
-    61: "0:3 53:57 3:10 24:26 28:35 49:51 17:20 20:24 42:45 45:49",
-}
-"""FORMATS.md 4.1 and 4.2 in the order of 4.3: base, torso, left arm and fingers, right ones, left hand, right hand."""
-FINGERS = (3, 5)
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +52,13 @@ def dim_of(root: Path) -> int:
     return 256 if root.name == "demos-2025" else 61
 
 
-def state_by_hand(proprioception: np.ndarray) -> np.ndarray:
-    places = [place.split(":") for place in PLACES[proprioception.shape[1]].split()]
-    parts = [proprioception[:, int(start) : int(stop)] for start, stop in places]
-    for place in FINGERS:
-        parts[place] = (parts[place][:, :1] + parts[place][:, 1:]) / 2
-    return np.concatenate(parts, axis=1)
-
-
 @pytest.mark.parametrize("dim", [256, 61])
 def test_the_state_is_taken_from_the_places_of_the_table_of_its_length(dim: int) -> None:
     """Numbered entries: the state then says where each number came from."""
     state = select_state(np.arange(dim))
     assert state.shape == (37,)
     assert state.dtype == np.float32
-    expected = state_by_hand(np.arange(dim, dtype=np.float32)[None])[0]
+    expected = files.state_by_hand(np.arange(dim, dtype=np.float32)[None])[0]
     assert state.tolist() == expected.tolist()
     by_name = dict(zip(STATE_NAMES, state.tolist(), strict=True))
     torso, left_z = {256: (236, 188), 61: (53, 19)}[dim]
@@ -92,8 +81,7 @@ def test_both_years_are_told_from_other_lerobot_sets_and_have_the_same_features(
     roots: dict[int, Path], dataset: Path
 ) -> None:
     first, second = open_source(roots[2025]), open_source(roots[2026])
-    assert type(first) is Behavior2025Source
-    assert type(second) is Behavior2026Source
+    assert type(first) is type(second) is BehaviorSource
     assert type(open_source(dataset)) is LeRobotV3Source
     assert first.features == second.features
     assert first.features.state_names == STATE_NAMES
@@ -106,12 +94,15 @@ def test_both_years_are_told_from_other_lerobot_sets_and_have_the_same_features(
 
 
 def test_cameras_that_were_not_downloaded_are_left_out_aloud(
-    roots: dict[int, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    roots: dict[int, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(roots[2025], tmp_path / "part", ignore=shutil.ignore_patterns("*.depth.*", "*.left_wrist"))
     shutil.copytree(roots[2026], tmp_path / "colour", ignore=shutil.ignore_patterns("*.depth_linear.*"))
     part = open_source(tmp_path / "part")
-    assert "no videos of observation.images.rgb.left_wrist, observation.images.depth.left_wrist" in caplog.text
+    said = capsys.readouterr().err
+    for key in ("rgb.left_wrist", "depth.left_wrist", "depth.right_wrist", "depth.head"):
+        assert f"observation.images.{key}" in said
+    assert "part' has no videos of " in said
     colour = open_source(tmp_path / "colour")
     assert [(camera.name, camera.depth_range) for camera in part.features.cameras] == [
         ("right_wrist", None),
@@ -126,13 +117,43 @@ def test_cameras_that_were_not_downloaded_are_left_out_aloud(
         open_source(tmp_path / "part")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": 5}, "has shape .* with names 5; expected height and width among them; correct it there"),
+        ({"shape": 5}, "has shape 5 with names .*; expected height and width among them"),
+        ({"info": ["libx265"]}, r"has info = \['libx265'\], expected a mapping; remove it there"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["rgb", "depth"])
+def test_an_info_file_that_cannot_be_is_refused(
+    roots: dict[int, Path], tmp_path: Path, change: dict[str, object], message: str, kind: str
+) -> None:
+    root = shutil.copytree(roots[2025], tmp_path / "data")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"][f"observation.images.{kind}.head"].update(change)
+    (root / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match=f"feature 'observation.images.{kind}.head' of '.*info.json' {message}"):
+        open_source(root)
+
+
+def test_a_converted_set_is_mixed_with_one_as_it_was_recorded(roots: dict[int, Path], tmp_path: Path) -> None:
+    """A conversion keeps the 37 and 23 numbers, but not how they are cut into groups."""
+    converted = tmp_path / "converted"
+    convert([roots[2026]], converted, ConvertConfig(episodes="1:"), workers=1)
+    for paths in ([roots[2025], converted], [converted, roots[2025]]):
+        mixed = open_sources(paths)
+        assert len(mixed.episode_indices) == len(files.EPISODES_2025) + 2
+        assert mixed.features.action_names == ACTION_NAMES
+
+
 def test_numbers_tasks_and_gaps_in_the_indices_are_those_of_the_files(root: Path) -> None:
     source, lengths = open_source(root), lengths_of(root)
     assert dict(source.lengths) == lengths
     assert source.episode_indices == tuple(lengths)
     for index, length in lengths.items():
         episode = source.episode(index)
-        expected = state_by_hand(files.proprioception_of(index, length, dim_of(root)))
+        expected = files.state_by_hand(files.proprioception_of(index, length, dim_of(root)))
         np.testing.assert_array_equal(episode.state, expected)
         np.testing.assert_array_equal(episode.action, files.action_of(index, length))
         assert source.tasks[index] == ("turning_on_radio" if dim_of(root) == 61 else f"task number {index // 10000}")

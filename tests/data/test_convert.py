@@ -12,16 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from behavior_files import write_2025, write_2026
-from data import test_aloha, test_robomimic
-from data.damage import record_damaged
+from data import aloha_files, robomimic_files
+from data.damage import cut_video, record_damaged
 from data.lerobot_v2_files import write_v2
 from data.recordings import FEATURES, FPS, LENGTHS, frames_of, length_of, record, task_of, vectors_of
 from foreact.cli.main import run
-from foreact.data.convert import LOG, SETTINGS, ConvertConfig, chosen_episodes, convert, summary
+from foreact.data.conversion_log import LOG, SETTINGS
+from foreact.data.convert import ConvertConfig, chosen_episodes, convert, summary
+from foreact.data.files import write_json
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.sidecar import Sidecar, read_sidecar, write_sidecar
 from foreact.data.source import open_source
@@ -91,10 +95,15 @@ def grey_blocks(pictures: Iterator[np.ndarray]) -> np.ndarray:
     return grey.reshape(n, height // 4, 4, width // 4, 4).mean(axis=(2, 4))
 
 
+def nearest(metres: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A depth map in the size of its camera's pictures, by Pillow."""
+    return np.asarray(Image.fromarray(metres).resize((width, height), Image.Resampling.NEAREST))
+
+
 FORMATS: dict[str, Callable[[Path], Path]] = {
     "lerobot v2.1": write_v2,
-    "aloha": test_aloha.write,
-    "robomimic": lambda root: test_robomimic.write(root.with_suffix(".hdf5")),
+    "aloha": aloha_files.write,
+    "robomimic": lambda root: robomimic_files.write(root.with_suffix(".hdf5")),
     "behavior 2025": lambda root: write_2025(root, {10: 12, 20010: 9}),
     "behavior 2026": write_2026,
 }
@@ -105,18 +114,11 @@ def test_every_format_that_is_read_is_converted(name: str, tmp_path: Path) -> No
     """Rows and names are the source's, pictures within the codec's error, depth within half a code."""
     root = FORMATS[name](tmp_path / "source")
     before = content(root) if root.is_dir() else {root.name: root.read_bytes()}
-    depth_fits = name != "lerobot v2.1"
-    if not depth_fits:
-        with pytest.raises(DataError, match="depth of camera 'top' is 64x96, its pictures are 48x64; --no-depth"):
-            convert([root], tmp_path / "refused", workers=1)
-    convert([root], tmp_path / "out", ConvertConfig(depth=depth_fits), workers=1)
+    convert([root], tmp_path / "out", workers=1)
     source, converted = open_source(root), open_source(tmp_path / "out")
     one, two = source.features, converted.features
-    for kind in ("action_names", "state_names", "environment_names", "fps"):
+    for kind in ("action_names", "state_names", "environment_names", "fps", "cameras"):
         assert getattr(one, kind) == getattr(two, kind)
-    assert [replace(camera, depth_range=None) for camera in two.cameras] == [
-        replace(camera, depth_range=None) for camera in one.cameras
-    ]
     assert len(converted.episode_indices) == len(source.episode_indices)
     for index, own in enumerate(source.episode_indices):
         episode, expected = converted.episode(index), source.episode(own)
@@ -126,11 +128,12 @@ def test_every_format_that_is_read_is_converted(name: str, tmp_path: Path) -> No
         for camera in one.cameras:
             frames = [grey_blocks(of.frames(i, camera.name)) for of, i in ((source, own), (converted, index))]
             assert np.abs(frames[0] - frames[1]).mean() < CODEC_ERROR
-            if camera.depth_range and depth_fits:
-                depth = [np.stack(list(of.depth(i, camera.name))) for of, i in ((source, own), (converted, index))]
+            if camera.depth_range:
+                recorded = [nearest(of, camera.height, camera.width) for of in source.depth(own, camera.name)]
                 near, far = camera.depth_range
-                half_a_code = 0.5 * (depth[0] + 3.5) * np.log((far + 3.5) / (near + 3.5)) / 4095
-                assert (np.abs(np.clip(depth[0], near, far) - depth[1]) < half_a_code * 1.01 + 1e-6).all()
+                depth, read = np.stack(recorded), np.stack(list(converted.depth(index, camera.name)))
+                half_a_code = 0.5 * (depth + 3.5) * np.log((far + 3.5) / (near + 3.5)) / 4095
+                assert (np.abs(np.clip(depth, near, far) - read) < half_a_code * 1.01 + 1e-6).all()
     assert (content(root) if root.is_dir() else {root.name: root.read_bytes()}) == before
 
 
@@ -177,6 +180,7 @@ def test_episodes_are_chosen_by_index_and_half_open_range(text: str, expected: t
         ("2,", "is not of the form"),
         ("1:2:3", "is not of the form"),
         ("-3", "is not of the form"),
+        ("\N{SUPERSCRIPT TWO}", "is not of the form"),
     ],
 )
 def test_episodes_that_are_not_there_are_refused(text: str, message: str) -> None:
@@ -316,10 +320,10 @@ def test_a_finished_conversion_is_left_alone_and_other_options_are_refused(root:
 def test_a_place_that_is_taken_or_in_the_source_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "todo.txt").write_text("x")
-    with pytest.raises(DataError, match="is not empty and not a conversion; choose another --out"):
+    with pytest.raises(DataError, match="is not empty and not a conversion; the last path is the folder to write"):
         convert([root], tmp_path / "notes")
     for place in (root, root / "converted"):
-        with pytest.raises(DataError, match=r"lies in the source '.*', which is never changed"):
+        with pytest.raises(DataError, match=r"the new data set '.*' lies in the source '.*', which is never changed"):
             convert([root], place)
     with pytest.raises(ConfigError, match=r"--rename: unknown name 'wirst'; did you mean 'wrist'\?"):
         convert([root], tmp_path / "out", ConvertConfig(rename={"wirst": "hand"}))
@@ -328,12 +332,146 @@ def test_a_place_that_is_taken_or_in_the_source_is_refused(root: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_camera_may_have_any_name_that_a_folder_may_have(root: Path, tmp_path: Path) -> None:
+    config = ConvertConfig(rename={"overhead": "{x}", "wrist": "[*] {chunk_index}"})
+    convert([root], tmp_path / "out", config, workers=1)
+    assert_holds(tmp_path / "out", [0, 1, 2, 3], cameras=("{x}", "[*] {chunk_index}"))
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out/videos").rglob("*.mp4")}
+    names = ("{x}", "[*] {chunk_index}")
+    assert files == {f"videos/observation.images.{name}/chunk-000/file-000.mp4" for name in names}
+
+
+def test_a_camera_is_not_called_like_the_depth_of_another(tmp_path: Path) -> None:
+    """Both would be `observation.images.left_wrist_depth`, and one of them would be lost."""
+    source = write_2026(tmp_path / "source")
+    config = ConvertConfig(rename={"head": "left_wrist_depth"})
+    message = "camera 'left_wrist_depth' is called like the depth of camera 'left_wrist' in the new data set; give it"
+    with pytest.raises(ConfigError, match=message):
+        convert([source], tmp_path / "out", config, workers=1)
+    assert not (tmp_path / "out").exists()
+    convert([source], tmp_path / "out", replace(config, depth=False), workers=1)
+    names = [camera.name for camera in open_source(tmp_path / "out").features.cameras]
+    assert names == ["left_wrist", "right_wrist", "left_wrist_depth"]
+
+
+def test_the_folder_of_a_conversion_that_failed_at_once_is_free_for_other_options(tmp_path: Path) -> None:
+    source = record(tmp_path / "data", 2, finish=False)
+    damaged = cut_video(source, 0)
+    with pytest.raises(DataError, match="episode 0: video"):
+        convert([source], tmp_path / "out", workers=1)
+    damaged.unlink()
+    shutil.copy(source / "videos/observation.images.wrist/chunk-500/file-001.mp4", damaged)
+    config = ConvertConfig(episodes="1", rename={"wrist": "hand"})
+    assert convert([source], tmp_path / "out", config, workers=1).n_converted == 1
+    assert_holds(tmp_path / "out", [1], cameras=("overhead", "hand"))
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        (
+            ("data", "videos"),
+            "'.*out' was converted but cannot be read: .* no episode is complete; .*; remove",
+        ),
+        (("videos/observation.images.wrist",), "'.*out' was converted but lacks the videos of camera 'wrist'; remove"),
+        ((LOG,), rf"'.*{LOG}' lists 0 of 4 episodes; remove '.*out' and convert again"),
+        (("meta/info.json",), "'.*out' was converted but cannot be read: '.*info.json' is missing; .*; remove"),
+    ],
+)
+def test_a_finished_conversion_that_has_lost_something_since_is_not_called_done(
+    root: Path, tmp_path: Path, lost: tuple[str, ...], message: str
+) -> None:
+    out = tmp_path / "out"
+    convert([root], out, workers=1)
+    for name in lost:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    with pytest.raises(DataError, match=message):
+        convert([root], out, workers=1)
+    shutil.rmtree(out)
+    convert([root], out, workers=1)
+    assert_holds(out, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (SETTINGS, "{}", "conversion.json' is damaged; remove '.*out' and convert again"),
+        (SETTINGS, '{"sources": [3], "complete": true}', "conversion.json' is damaged; remove"),
+        (SETTINGS, "{", "conversion.json' cannot be read as JSON"),
+        (LOG, "{}\n", "conversion.jsonl' line 1 is damaged; remove '.*out' and convert again"),
+        (LOG, "{\n", "conversion.jsonl' line 1 is damaged"),
+        (LOG, "\0\xff\n", "conversion.jsonl' line 1 is damaged"),
+        (LOG, "[1]\n", "conversion.jsonl' line 1 is damaged"),
+        (
+            LOG,
+            '{"source": 0, "source_episode": 0, "frames": "x", "episode_index": 0}\n',
+            "conversion.jsonl' line 1 is damaged",
+        ),
+    ],
+)
+def test_notes_of_a_conversion_that_are_damaged_are_named(
+    root: Path, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    convert([root], tmp_path / "out", workers=1)
+    (tmp_path / "out" / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        convert([root], tmp_path / "out", workers=1)
+
+
+def test_a_place_that_cannot_be_written_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot write '.*file/out.*': "):
+        convert([root], tmp_path / "file" / "out", workers=1)
+    with pytest.raises(DataError, match=r"cannot write '.*file/x.json': (Not a directory|File exists)"):
+        write_json(tmp_path / "file" / "x.json", {})
+
+
+@pytest.mark.parametrize("workers", [0, -3])
+def test_a_number_of_processes_that_cannot_be_is_refused(root: Path, tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ConfigError, match=f"--workers is {workers}; it must be at least 1"):
+        convert([root], tmp_path / "out", workers=workers)
+
+
+def test_pictures_of_an_odd_size_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    aloha_files.write_episode(tmp_path / "episode_0.hdf5")
+    with h5py.File(tmp_path / "episode_0.hdf5", "r+") as file:
+        del file["observations/images/cam_high"]
+        file["observations/images/cam_high"] = np.zeros((8, 33, 48, 3), np.uint8)
+    with pytest.raises(DataError, match=r"'cam_high' has pictures of 33x48; video needs an even .*: resize or crop"):
+        convert([tmp_path], tmp_path.parent / "out", workers=1)
+
+
+def test_warnings_about_sources_are_printed_once_however_many_processes_read_them(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = shutil.copytree(root, tmp_path / "data")
+    info = json.loads((source / "meta/info.json").read_text())
+    (source / "meta/info.json").write_text(json.dumps({**info, "total_episodes": 3}))
+    assert convert([source], tmp_path / "out", workers=2).n_converted == 4
+    assert capfd.readouterr().err.count("lists 4 episodes, info.json counts 3") == 1
+
+
+def test_a_damaged_episode_of_the_second_source_is_named_by_its_own_number_and_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [record(tmp_path / "first", 2), record_damaged(tmp_path / "second")]
+    result = convert(sources, tmp_path / "out", skip_bad=True, workers=2)
+    assert list(result.left_out) == [2 + 1, 2 + 4]
+    said = capsys.readouterr().err
+    assert f"left out episode 3: episode 1: video '{sources[1]}/videos" in said
+    assert f"left out episode 6: episode 4 ('{sources[1]}/data/chunk-500/file-004.parquet'): 'action' is nan" in said
+
+
 def test_the_first_damaged_episode_ends_it_and_skip_bad_goes_on_from_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = record_damaged(tmp_path / "data")
     before = content(source)
-    call = ["convert", str(source), "--out", str(tmp_path / "out"), "--workers", "1"]
+    call = ["convert", str(source), str(tmp_path / "out"), "--workers", "1"]
     assert run(call) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: episode 1: video '")
@@ -345,16 +483,13 @@ def test_the_first_damaged_episode_ends_it_and_skip_bad_goes_on_from_there(
     assert "converted 4 episodes to" in printed.out
     assert printed.out.strip().endswith("left out 2 of 6 episodes: 1, 4")
     said = " ".join(printed.err.split())
-    assert said.count("left out episode 1: episode 1: video '") == 1
-    assert "left out episode 4: '" in said
-    assert "episode 4: 'action' is nan at frame 2, dimension 1" in said
+    assert said.count("left out episode 1: video '") == 1
+    assert f"left out episode 4 ('{source}/data/chunk-500/file-004.parquet'): 'action' is nan at frame 2, dim" in said
     assert_holds(tmp_path / "out", [0, 2, 3, 5])
     assert content(source) == before
 
 
 def test_a_set_in_which_every_episode_is_damaged_is_an_error(tmp_path: Path) -> None:
-    from data.damage import cut_video
-
     source = record(tmp_path / "data", 2, finish=False)
     for episode in (0, 1):
         cut_video(source, episode)
@@ -378,7 +513,7 @@ def heeds_ctrl_c() -> Iterator[None]:
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_leaves_a_valid_data_set_and_says_how_to_go_on(tmp_path: Path) -> None:
     source, out = record(tmp_path / "data", 60), tmp_path / "out"  # enough not to be done before the signal comes
-    call = [sys.executable, "-m", "foreact.cli.main", "convert", str(source), "--out", str(out), "--workers", "2"]
+    call = [sys.executable, "-m", "foreact.cli.main", "convert", str(source), str(out), "--workers", "2"]
     with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not ((out / LOG).exists() and (out / LOG).read_text()):
             time.sleep(0.0005)

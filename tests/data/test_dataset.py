@@ -154,7 +154,8 @@ def test_a_number_that_is_not_finite_stops_before_training(key: str, tmp_path: P
     values[LENGTHS[0] + 2][1] = float("nan")
     column = pa.array(values, table.schema.field(key).type)
     pq.write_table(table.set_column(table.column_names.index(key), key, column), path)
-    with pytest.raises(DataError, match=f"episode 1: '{key}' is nan at frame 2, dimension 1; leave the episode out"):
+    message = rf"^episode 1 \('{path}'\): '{key}' is nan at frame 2, dimension 1; leave the episode out"
+    with pytest.raises(DataError, match=message):
         open_dataset(root, tmp_path, episodes=(0, 1))
     open_dataset(root, tmp_path, episodes=(0,))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import behavior_files
-from data import test_aloha, test_robomimic
+from data import aloha_files, robomimic_files
 from data.damage import cut_video
 from data.lerobot_v2_files import write_v2
 from data.recordings import record
@@ -23,9 +23,9 @@ KINDS: dict[str, Callable[[Path], EpisodeSource]] = {
     "LeRobot v2.1 with pictures, videos and depth": lambda folder: open_source(write_v2(folder / "data")),
     "BEHAVIOR 2025": lambda folder: open_source(behavior_files.write_2025(folder / "data", {10: 9})),
     "BEHAVIOR 2026": lambda folder: open_source(behavior_files.write_2026(folder / "data")),
-    "ALOHA": lambda folder: open_source(test_aloha.write(folder / "data", depth=_millimetres())),
-    "compressed ALOHA": lambda folder: open_source(test_aloha.write(folder / "data", order="as it is")),
-    "robomimic": lambda folder: open_source(test_robomimic.write(folder / "data.hdf5")),
+    "ALOHA": lambda folder: open_source(aloha_files.write(folder / "data", depth=_millimetres())),
+    "compressed ALOHA": lambda folder: open_source(aloha_files.write(folder / "data", order="as it is")),
+    "robomimic": lambda folder: open_source(robomimic_files.write(folder / "data.hdf5")),
     "mixed": lambda folder: open_sources([record(folder / "a"), record(folder / "b", 2)]),
     "renamed": lambda folder: RenamedSource(open_source(record(folder / "data")), {"wrist": "hand"}),
 }
@@ -33,7 +33,7 @@ KINDS: dict[str, Callable[[Path], EpisodeSource]] = {
 
 def _millimetres() -> np.ndarray:
     """Of the one episode whose length it has; the others of the folder are not looked at."""
-    return np.random.default_rng(0).integers(0, 5000, (9, *test_aloha.SIZE)).astype(np.uint16)
+    return np.random.default_rng(0).integers(0, 5000, (9, *aloha_files.SIZE)).astype(np.uint16)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,14 +82,14 @@ def test_damaged_pictures_between_are_found_in_every_format(tmp_path: Path) -> N
     cut_video(root, 1)
     with pytest.raises(DataError, match=r"episode 1: video '.*' is damaged"):
         list(open_source(root).frames(1, "wrist", 100))
-    aloha = test_aloha.write(tmp_path / "aloha", order="as it is")
+    aloha = aloha_files.write(tmp_path / "aloha", order="as it is")
     with h5py.File(aloha / "episode_0.hdf5", "r+") as file:
         file["observations/images/cam_high"][4, 20:] = 0
     with pytest.raises(DataError, match="frame 4 is "):
         list(open_source(aloha).frames(0, "cam_high", 100))
-    robomimic = test_robomimic.write(tmp_path / "image.hdf5")
+    robomimic = robomimic_files.write(tmp_path / "image.hdf5")
     with h5py.File(robomimic, "r+") as file:
         del file["data/demo_0/obs/agentview_image"]
-        file["data/demo_0/obs/agentview_image"] = np.zeros((3, *test_robomimic.SIZE, 3), np.uint8)
+        file["data/demo_0/obs/agentview_image"] = np.zeros((3, *robomimic_files.SIZE, 3), np.uint8)
     with pytest.raises(DataError, match="'obs/agentview_image' has 3 rows for"):
         list(open_source(robomimic).frames(0, "agentview_image", 100))

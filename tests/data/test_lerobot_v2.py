@@ -14,6 +14,7 @@ import pytest
 from data.lerobot_v2_files import (
     DEPTH,
     EPISODES,
+    FPS,
     SHIFT,
     SIZES,
     TASKS,
@@ -197,6 +198,28 @@ def test_an_episode_that_lacks_a_file_is_named_and_the_others_are_read(root: Pat
     damage(root, f"episode 7: '.*{name}' is missing, and 1 more episodes lack files")
 
 
+def test_a_camera_without_any_video_is_left_out_aloud(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (root / "videos").glob(f"*/{DEPTH}"):
+        shutil.rmtree(folder)
+    source = open_source(root)
+    assert f"has no videos of {DEPTH}: left out" in capsys.readouterr().err
+    assert {camera.depth_range for camera in source.features.cameras} == {None}
+    for folder in (root / "videos").glob("*/observation.images.top"):
+        shutil.rmtree(folder)
+    source = open_source(root)
+    assert f"has no videos of observation.images.top, {DEPTH}: left out" in capsys.readouterr().err
+    assert [camera.name for camera in source.features.cameras] == ["observation.rgb.side", "observation.image"]
+    for index in EPISODES:
+        read(source, index)
+    source.fingerprint()
+
+
+def test_episodes_that_info_json_does_not_count_are_read_aloud(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_info(root, lambda info: info.update(total_episodes=2))
+    check_content(open_source(root))
+    assert "episodes.jsonl' lists 3 episodes, info.json counts 2; all that are listed" in capsys.readouterr().err
+
+
 def test_a_set_without_a_complete_episode_is_not_opened(root: Path) -> None:
     shutil.rmtree(root / "videos")
     with pytest.raises(DataError, match=r"lacks 9 of 12 files, first 'videos/.*000000.mp4', so that no episode is"):
@@ -211,7 +234,7 @@ def test_a_set_without_a_complete_episode_is_not_opened(root: Path) -> None:
         ('{"episode_index": 7}', "line 2 has episode_index 7 and length None, expected whole numbers"),
         ('{"episode_index": "7", "length": 9}', "line 2 has episode_index 7 and length 9, expected whole numbers"),
         ('{"episode_index": 7, "length": 0}', "line 2 has episode_index 7 and length 0, .* at least 1"),
-        ("", "lists 2 episodes, info.json 3; copy the data set again"),
+        ("", "lists 2 episodes, info.json counts 3; copy the data set again"),
     ],
 )
 def test_a_bad_line_is_named(root: Path, line: str, message: str) -> None:
@@ -278,6 +301,17 @@ def test_times_of_another_rate_are_refused(root: Path) -> None:
     damage(root, r"episode 7: frame \d has timestamp .*the recorded rate is not the 10 frames/s of info.json")
     edit_table(root, lambda table: table.set_column(3, "timestamp", pa.array([None] * EPISODES[7], pa.float64())))
     damage(root, "episode 7: frame 0 has timestamp nan s")
+
+
+@pytest.mark.parametrize("first", [1.7e9, -2.0, 60.0])
+def test_timestamps_that_do_not_count_from_the_start_are_refused_with_what_to_do(root: Path, first: float) -> None:
+    """The metadata do not say how long a video is, so it is its end that shows that a time lies beyond it."""
+    times = pa.array(first + np.arange(EPISODES[7]) / FPS)
+    edit_table(root, lambda table: table.set_column(3, "timestamp", times))
+    if first < 0:
+        damage(root, f"episode 7: the first timestamp in '.*{TABLE}' is -2 s, expected one within the episode")
+    else:
+        damage(root, rf"'.*{TOP}' ends before {first:.10g} s; .* or timestamps do not count from the episode's start")
 
 
 @pytest.mark.parametrize(

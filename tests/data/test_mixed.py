@@ -1,6 +1,7 @@
 """Several data sets as one: what must agree, how episodes are renumbered, and how often each source is drawn."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -112,6 +113,20 @@ def test_a_data_set_given_twice_is_refused(folder: Path) -> None:
         open_sources([folder / "first", folder / "second" / ".." / "first"])
 
 
+def test_a_data_set_given_twice_is_refused_wherever_it_stands(folder: Path, tmp_path: Path) -> None:
+    """Else the same episodes were trained on and held out."""
+    first, second = folder / "first", folder / "second"
+    link = tmp_path / "link"
+    link.symlink_to(second)
+    for paths in ([first, second, second], [first, second, link], [second, first, second]):
+        with pytest.raises(DataError, match=r"(second|link)' was given twice; name it once"):
+            open_sources(paths)
+    copy = shutil.copytree(second, tmp_path / "copy", copy_function=shutil.copyfile)
+    message = r"'.*copy' is a copy of '.*second': the same episodes would be trained on and held out; name one"
+    with pytest.raises(DataError, match=message):
+        open_sources([first, second, copy])
+
+
 Change = Callable[[Features], Features]
 
 
@@ -121,9 +136,14 @@ Change = Callable[[Features], Features]
         (lambda of: replace(of, fps=20.0), "fps is 10 in the first, 20 in the second; use sources of one rate"),
         (
             lambda of: replace(of, action_names=tuple("abce")),
-            "action_names are d only in the first, e only in the second; foreact convert --rename makes names agree",
+            "action_names are d only in the first, e only in the second; where two mean the same, foreact convert "
+            "--rename OLD=NEW gives them one name",
         ),
-        (lambda of: replace(of, state_names=tuple("abdc")), "state_names are the same in another order"),
+        (
+            lambda of: replace(of, state_names=tuple("abdc")),
+            r"state_names are the same in another order; bring the second's columns into the order of the first "
+            r"\(--rename changes names, not the order of the numbers\)",
+        ),
     ],
 )
 def test_sources_that_differ_are_refused_with_both_names_and_the_difference(
@@ -160,10 +180,106 @@ def test_degrees_are_not_mixed_with_radians(tmp_path: Path) -> None:
     """A gripper in the same unit in both does not hide it."""
     write_vectors(tmp_path / "radians", ARM)
     write_vectors(tmp_path / "degrees", ARM, scale=np.array([180 / np.pi] * 3 + [1]))
-    message = r"units differ, as of 3 of 4 dimensions: dimension 'a' of 'action' goes from .* in '.*radians', from"
+    message = (
+        r"3 of 4 dimensions of 'action' go through other numbers in '.*{}' than in '.*{}': 'a' .* to .* and .* to .*, "
+        "'b' .*, 'c' .*; bring both to one unit, zero and direction"
+    )
     for names in (("radians", "degrees"), ("degrees", "radians")):
-        with pytest.raises(DataError, match=message if names[0] == "radians" else "units differ"):
+        with pytest.raises(DataError, match=message.format(*names)):
             open_sources([tmp_path / name for name in names])
+
+
+Numbers = np.ndarray | list[float]
+
+
+def write_ramps(root: Path, low: Numbers, high: Numbers, key: str = "observation.state") -> Path:
+    """Three episodes in which each dimension goes evenly from one number to another; the action is always the same."""
+    names = tuple("abcdef"[: len(low)])
+    of_state = key == "observation.state"
+    features = Features(
+        action_names=("x",),
+        state_names=names if of_state else (),
+        environment_names=() if of_state else names,
+        fps=float(FPS),
+    )
+    writer = DatasetWriter(root, features=features, robot_type="test")
+    for _ in range(3):
+        vectors = {key: np.linspace(low, high, 101), "action": np.linspace(-1, 1, 101)}
+        writer.add(stage_episode(writer.staging, task="go", vectors=vectors, frames={}, fps=features.fps))
+    writer.finish()
+    return root
+
+
+LOW, HIGH = np.array([-1.0, 0.0, -0.5, 0.1, 0.4]), np.array([1.0, 0.8, 0.5, 0.9, 2.0])
+"""Of five joints; three of them never go below zero."""
+
+
+def elsewhere(*joints: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends with some of the joints 9 farther."""
+    shift = 9 * np.isin(np.arange(len(LOW)), joints)
+    return LOW + shift, HIGH + shift
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "verdict"),
+    [
+        ("the same", LOW, HIGH, "silent"),
+        ("half as far", LOW / 2, HIGH / 2, "silent"),
+        ("four times as far", 4 * LOW, 4 * HIGH, "silent"),
+        ("ten times as far", 10 * LOW, 10 * HIGH, "warned of"),
+        ("another scale and zero", 10 * LOW + 500, 10 * HIGH + 500, "refused"),
+        ("another zero", LOW + 3, HIGH + 3, "refused"),
+        ("the other direction", -HIGH, -LOW, "refused"),
+        ("degrees", np.rad2deg(LOW), np.rad2deg(HIGH), "refused"),
+        ("one joint elsewhere", *elsewhere(2), "warned of"),
+        ("two joints elsewhere", *elsewhere(0, 2), "warned of"),
+        ("three joints elsewhere", *elsewhere(0, 2, 4), "refused"),
+        ("three joints at rest", LOW * [0, 1, 0, 1, 0] + 30, HIGH * [0, 1, 0, 1, 0] + 30, "refused"),
+        ("all joints at rest", LOW * 0, LOW * 0, "silent"),
+    ],
+)
+def test_other_ranges_are_warned_of_or_refused(
+    name: str,
+    low: np.ndarray,
+    high: np.ndarray,
+    verdict: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    roots = [write_ramps(tmp_path / "one", LOW, HIGH), write_ramps(tmp_path / "two", low, high)]
+    if name == "the same":
+        (roots[1] / "meta/foreact.json").write_text("{}")  # not a copy
+    if verdict == "refused":
+        with pytest.raises(DataError, match=r"\d of \d dimensions of 'observation.state' go through other numbers in"):
+            open_sources(roots)
+        return
+    open_sources(roots)
+    said = capsys.readouterr().err
+    assert (verdict == "warned of") == ("have they one unit, zero and direction?" in said)
+
+
+def test_the_numbers_of_both_are_in_the_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The 1 % and 99 % quantiles of an even ramp from 0 to 100 are 1 and 99."""
+    roots = [
+        write_ramps(tmp_path / "one", [0, 0, 0], [100, 1, 1]),
+        write_ramps(tmp_path / "two", [500, 0, 0], [600, 1, 1]),
+    ]
+    open_sources(roots)
+    assert (
+        f"warning: 1 of 3 dimensions of 'observation.state' go through other numbers in '{roots[0]}' than in "
+        f"'{roots[1]}': 'a' 1 to 99 and 501 to 599; have they one unit, zero and direction?"
+    ) in capsys.readouterr().err
+
+
+def test_coordinates_elsewhere_are_warned_of_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """More demonstrations at other places are what one merges for; millimetres are still refused."""
+    key = "observation.environment_state"
+    here = write_ramps(tmp_path / "here", [0.1, 0.1], [0.2, 0.2], key)
+    there = write_ramps(tmp_path / "there", [0.3, 0.3], [0.4, 0.4], key)
+    open_sources([here, there])
+    assert "2 of 2 dimensions of 'observation.environment_state' go through" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"2 of 2 dimensions of 'observation.environment_state'"):
+        open_sources([here, write_ramps(tmp_path / "mm", [100, 100], [200, 200], key)])
 
 
 def test_one_joint_that_hardly_moves_in_one_source_is_a_warning_only(
@@ -172,16 +288,16 @@ def test_one_joint_that_hardly_moves_in_one_source_is_a_warning_only(
     write_vectors(tmp_path / "one", ARM)
     write_vectors(tmp_path / "two", ARM, scale=np.array([1, 1, 0.01, 1]))
     open_sources([tmp_path / "one", tmp_path / "two"])
-    warning = " ".join(capsys.readouterr().err.split())
-    assert "warning: dimension 'c' of 'action' goes from" in warning
-    assert "dimension 'a'" not in warning
+    warning = capsys.readouterr().err
+    assert "warning: 1 of 4 dimensions of 'action' go through other numbers in" in warning
+    assert "'a'" not in warning
 
 
 def test_sources_with_other_ranges_of_one_unit_agree_in_silence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_vectors(tmp_path / "one", ARM)
-    write_vectors(tmp_path / "two", ARM, scale=8.0)
+    write_vectors(tmp_path / "two", ARM, scale=4.0)
     open_sources([tmp_path / "one", tmp_path / "two"])
     assert capsys.readouterr().err == ""
 

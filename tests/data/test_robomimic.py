@@ -1,7 +1,7 @@
 """robomimic's HDF5 files are read value by value, and damaged ones are refused by name."""
 
-import json
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,58 +11,15 @@ import h5py
 import numpy as np
 import pytest
 
+from data.robomimic_files import LENGTHS, actions_of, observations_of, write
 from foreact.config import RunConfig, SourceConfig
+from foreact.data.bad_episodes import read_episode
+from foreact.data.dataset import find_bad_episodes
 from foreact.data.robomimic import RobomimicSource
 from foreact.data.source import EpisodeSource, open_source
 from foreact.errors import ConfigError, DataError
 from foreact.policy.checkpoint import find_checkpoint, read_meta, source_of
 from foreact.train.run import train
-
-LENGTHS = {0: 9, 2: 12, 10: 7}
-"""Gaps, and an order by number that differs from that of the names."""
-ENVIRONMENT = {"env_name": "Lift", "type": 1, "env_kwargs": {"control_freq": 20, "robots": ["Panda"]}}
-LOW_DIM = {
-    "object": 10,
-    "robot0_eef_pos": 3,
-    "robot0_eef_quat": 4,
-    "robot0_gripper_qpos": 2,
-    "robot0_joint_pos": 7,
-}
-SIZE = (32, 24)
-
-
-def observations_of(number: int, length: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(number)
-    of: dict[str, np.ndarray] = {key: rng.normal(size=(length, dim)) for key, dim in LOW_DIM.items()}
-    of["agentview_image"] = rng.integers(0, 255, (length, *SIZE, 3), np.uint8)
-    of["agentview_depth"] = rng.random((length, *SIZE, 1), np.float32)
-    return of
-
-
-def actions_of(number: int, length: int) -> np.ndarray:
-    return np.random.default_rng(100 + number).uniform(-1, 1, (length, 7))
-
-
-def write(path: Path, environment: object = ENVIRONMENT) -> Path:
-    """As robomimic's `dataset_states_to_obs.py` writes it, pictures in compressed chunks of several frames."""
-    with h5py.File(path, "w") as file:
-        data = file.create_group("data")
-        data.attrs["total"] = sum(LENGTHS.values())
-        if environment is not None:
-            data.attrs["env_args"] = environment if isinstance(environment, str) else json.dumps(environment)
-        for number, length in LENGTHS.items():
-            demo = data.create_group(f"demo_{number}")
-            demo.attrs["num_samples"] = length
-            demo["actions"] = actions_of(number, length)
-            demo["rewards"], demo["dones"] = np.zeros(length), np.zeros(length, np.int64)
-            demo["states"] = np.zeros((length, 32))
-            for key, values in observations_of(number, length).items():
-                pictures = {"chunks": (5, *values.shape[1:]), "compression": "gzip"} if values.ndim == 4 else {}
-                demo.create_dataset(f"obs/{key}", data=values, **pictures)
-                demo[f"next_obs/{key}"] = np.zeros(1)
-        file["mask/train"] = np.array([b"demo_0", b"demo_2"])
-        file["mask/valid"] = np.array([b"demo_10"])
-    return path
 
 
 @pytest.fixture
@@ -134,6 +91,7 @@ def test_a_folder_with_one_file_is_that_file_and_of_several_one_is_to_be_named(p
         ({"env_name": "Can", "env_kwargs": {"control_freq": 10}}, None, 10, "Can"),
         ({"env_name": "Can", "env_kwargs": {"control_freq": 10}}, 15.0, 15, "Can"),
         ({"env_name": "Can"}, None, 20, "Can"),
+        ({"env_name": "Can", "env_kwargs": {"control_freq": float("inf")}}, None, 20, "Can"),
         ({}, None, 20, ""),
         ([], None, 20, ""),
         (None, None, 20, ""),
@@ -250,12 +208,12 @@ def spoil_pictures(path: Path) -> None:
         (edit("obs/robot0_eef_pos", np.zeros((5, 3))), "'obs/robot0_eef_pos' has 5 rows for 12 actions"),
         (
             edit("obs/robot0_eef_pos", np.zeros((12, 2))),
-            "'obs/robot0_eef_pos' has 2 dimensions, in the first episode 3",
+            "'obs/robot0_eef_pos' has 2 dimensions, in most episodes 3",
         ),
         (edit("obs/agentview_image", np.zeros((5, 32, 24, 3), "u1")), "agentview_image' has 5 rows for 12 actions"),
         (edit("obs/agentview_image", np.zeros((12, 8, 8, 3), "u1")), r"frame 0 has shape \(8, 8, 3\) of uint8"),
         (edit("actions", np.zeros((0, 7))), "episode 2 .* has no frames: 'actions' is empty"),
-        (edit("actions", np.zeros((12, 6))), "'actions' has 6 dimensions, in the first episode 7"),
+        (edit("actions", np.zeros((12, 6))), "'actions' has 6 dimensions, in most episodes 7"),
     ],
 )
 def test_a_damaged_demonstration_is_refused_by_file_and_number(
@@ -263,6 +221,45 @@ def test_a_damaged_demonstration_is_refused_by_file_and_number(
 ) -> None:
     change(path)
     refused(path, message)
+
+
+@pytest.mark.parametrize("odd", LENGTHS)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("obs/agentview_image", None, "has no dataset '.*obs/agentview_image'"),
+        ("obs/agentview_image", np.zeros((99, 8, 8, 3), "u1"), "agentview_image' has 99 rows for"),
+        ("obs/agentview_image", np.uint8(1), "agentview_image' has 0 rows for"),
+        ("obs/robot0_gripper_qpos", None, "has no dataset 'obs/robot0_gripper_qpos'"),
+        ("obs/robot0_gripper_qpos", np.zeros((99, 6)), "gripper_qpos' has 6 dimensions, in most episodes 2"),
+        ("obs", None, "has no dataset 'obs/robot0_eef_pos'"),
+        ("actions", np.float64(1), r"'actions' has shape \(\) of float64, expected numbers"),
+        ("", np.zeros(3), "has no group 'data/demo_"),
+    ],
+)
+def test_the_odd_demonstration_is_the_bad_one_even_if_it_is_the_first(
+    path: Path, odd: int, name: str, value: object, message: str
+) -> None:
+    """Once a first one without pictures, gripper or observations decided for all."""
+    whole = open_source(path).features
+    with h5py.File(path, "r+") as file:
+        place = f"data/demo_{odd}/{name}".rstrip("/")
+        del file[place]
+        if value is not None:
+            file[place] = value
+    source = open_source(path)
+    assert source.features == whole
+    bad: dict[int, str] = {}
+    find_bad_episodes(source, features=source.features, keep_frames=False, on_bad=bad.__setitem__)
+    assert list(bad) == [odd]
+    assert re.match(rf"episode {odd} \('{path}', demo_{odd}\).*{message}", bad[odd]), bad[odd]
+
+
+def test_nan_is_refused_by_file_and_number(path: Path, tmp_path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["data/demo_2/actions"][3, 1] = np.inf
+    with pytest.raises(DataError, match=r"episode 2 \('.*image.hdf5'\): 'action' is inf at frame 3, dimension 1"):
+        read_episode(open_source(path.parent), 2)
 
 
 def test_a_file_of_another_kind_says_what_it_holds(path: Path, tmp_path: Path) -> None:

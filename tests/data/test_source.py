@@ -15,9 +15,13 @@ from PIL import Image
 
 from data.lerobot_v2_files import DEPTH_SIZE, FAR, NEAR, SHIFT, codes_of, depth_of, write_video
 from data.recordings import FEATURES, FPS, LENGTHS, frames_of, record
+from foreact.data.bad_episodes import read_episode
+from foreact.data.lerobot_info import parse_info
+from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.data.source import EpisodeSource, open_source
 from foreact.data.video import encode_video
 from foreact.errors import DataError
+from foreact.records import Calibration
 
 DATA = "data/chunk-000/file-000.parquet"
 ROWS = "meta/episodes/chunk-000/file-000.parquet"
@@ -65,7 +69,7 @@ def damage(root: Path, message: str) -> None:
 def test_a_path_without_a_data_set_says_what_is_there(tmp_path: Path) -> None:
     for name, message in (
         ("gone", "no data set at '.*gone': there is no such folder"),
-        ("file", "no data set at '.*file': it is a file"),
+        ("file", "no data set at '.*file': it is a file; give a folder, or a robomimic file that ends in .hdf5"),
         ("empty", r"expected meta/info.json of a LeRobotDataset, found an empty folder"),
         ("photos", r"found 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"),
     ):
@@ -85,7 +89,7 @@ def test_a_path_without_a_data_set_says_what_is_there(tmp_path: Path) -> None:
     ("version", "message"),
     [
         ("v2.1", r"meta/episodes.jsonl' is missing"),
-        ("v9.0", r"says codebase_version v9.0; expected v2.0, v2.1 or v3.0"),
+        ("v9.0", r"says codebase_version v9.0; expected v2.0, v2.1, v3.0: convert the data set with LeRobot"),
         (None, "says codebase_version None"),
     ],
 )
@@ -109,13 +113,37 @@ def test_an_info_file_that_is_no_object_is_refused(root: Path) -> None:
     ("change", "message"),
     [
         (lambda info: info.pop("fps"), "has fps = None, expected a number"),
-        (lambda info: info.update(fps=0), "has fps = 0, expected a positive rate"),
+        (lambda info: info.update(fps=0), "has fps = 0, expected a positive rate; write the recorded one there"),
         (lambda info: info.update(total_episodes="4"), "has total_episodes = '4', expected a whole number"),
         (lambda info: info.pop("features"), "has features = None, expected a mapping"),
         (lambda info: info["features"].pop("action"), r"has no feature 'action'; it has: observation.state, .*"),
         (
             lambda info: info.update(video_path=None),
             r"has video feature 'observation.images.overhead' but no video_path",
+        ),
+        (
+            lambda info: info["features"]["observation.images.wrist"].update(info=["av1"]),
+            r"feature 'observation.images.wrist' of '.*info.json' has info = \['av1'\], expected a mapping; remove it",
+        ),
+        (
+            lambda info: info["features"]["observation.images.wrist"].update(video_info="av1"),
+            "has video_info = 'av1', expected a mapping",
+        ),
+        (
+            lambda info: info["features"]["observation.images.wrist"].update(names=5),
+            r"has shape \[32, 32, 3\] with names 5; expected height, width and channels, 3 of them; correct it there",
+        ),
+        (
+            lambda info: info["features"]["observation.images.wrist"].update(shape=32),
+            "has shape 32 with names .*; expected height, width and channels",
+        ),
+        (
+            lambda info: info.update(data_path=f"/somewhere/{info['data_path']}"),
+            "has data_path = '/somewhere/data/.*', expected a path within the data set's folder; take off what stands",
+        ),
+        (
+            lambda info: info.update(video_path=f"/somewhere/{info['video_path']}"),
+            "has video_path = '/somewhere/videos/.*', expected a path within",
         ),
         (
             lambda info: info["features"]["observation.images.wrist"].update(shape=[32, 32]),
@@ -141,7 +169,7 @@ def test_depth_that_belongs_to_no_camera_is_refused(root: Path) -> None:
     damage(root, "depth feature 'observation.images.head_depth' .* belongs to no camera; .*'<camera>_depth'.* overhead")
 
 
-@pytest.mark.parametrize("name", [DATA, ROWS, WRIST])
+@pytest.mark.parametrize("name", [DATA, ROWS])
 def test_a_missing_file_is_named(root: Path, name: str) -> None:
     (root / name).unlink()
     damage(root, "has no parquet files" if name == ROWS else f"lacks 1 of 3 files, first '{name}', so that no episode")
@@ -169,7 +197,7 @@ def test_rows_that_are_gone_are_counted(root: Path) -> None:
 
 def test_episodes_that_are_gone_are_counted(root: Path) -> None:
     pq.write_table(pq.read_table(root / ROWS).slice(0, 3), root / ROWS)
-    damage(root, "lists 3 episodes, info.json 4")
+    damage(root, "lists 3 episodes, info.json counts 4; copy the data set again")
 
 
 def test_a_column_that_is_gone_is_named(root: Path) -> None:
@@ -177,9 +205,17 @@ def test_a_column_that_is_gone_is_named(root: Path) -> None:
     damage(root, "has no column 'action' although info.json lists it")
 
 
+def test_a_column_of_text_is_refused_by_name(root: Path) -> None:
+    table = pq.read_table(root / DATA)
+    texts = pa.array([str(index) for index in table["episode_index"].to_pylist()])
+    position = table.column_names.index("episode_index")
+    pq.write_table(table.set_column(position, "episode_index", texts), root / DATA)
+    damage(root, f"episode 0: column 'episode_index' of '.*{DATA}' holds string, expected numbers; copy the data set")
+
+
 def test_vectors_of_another_size_are_refused(root: Path) -> None:
     edit_info(root, lambda info: info["features"]["observation.state"].update(shape=[4], names=None))
-    damage(root, "episode 0: 'observation.state' has 3 dimensions in .*, info.json says 4")
+    damage(root, f"episode 0: 'observation.state' has 3 dimensions in '.*{DATA}', info.json says 4; correct its shape")
 
 
 def test_a_video_with_fewer_frames_than_rows_is_refused(root: Path) -> None:
@@ -261,7 +297,9 @@ def test_depth_video_is_read_in_metres(root: Path) -> None:
             # 4095 codes over ln(3.51) .. ln(13.5): (d + shift) * 0.000329 metres a code, half of it by rounding
             assert (np.abs(depth - depth_of(0, step)) < (depth_of(0, step) + SHIFT) * 0.000329 / 2 + 1e-5).all()
     edit_info(root, lambda info: info["features"]["observation.depth.wrist"].update(shape=[1, 96, 96]))
-    with pytest.raises(DataError, match=r"episode 1, depth of camera 'wrist': frame 0 is 64x96, info.json says 96"):
+    with pytest.raises(
+        DataError, match=r"episode 1, depth of camera 'wrist': frame 0 is 64x96 in '.*', info.json says 96"
+    ):
         next(open_source(root).depth(1, "wrist"))
 
 
@@ -323,7 +361,7 @@ def test_a_path_of_another_version_is_refused(root: Path) -> None:
 
 def test_frames_of_another_size_are_refused(root: Path) -> None:
     encode_video(root / WRIST, [np.zeros((64, 32, 3), np.uint8)] * sum(LENGTHS), FPS)
-    damage(root, "episode 0, camera 'wrist': frame 0 is 64x32, info.json says 32x32")
+    damage(root, f"episode 0, camera 'wrist': frame 0 is 64x32 in '.*{WRIST}', info.json says 32x32; correct it there")
 
 
 def test_a_video_of_another_rate_is_refused(root: Path) -> None:
@@ -335,7 +373,9 @@ def test_a_video_of_another_rate_is_refused(root: Path) -> None:
 def test_timestamps_of_another_rate_are_refused(root: Path) -> None:
     edit_info(root, lambda info: info.update(fps=30))
     damage(
-        root, r"episode 0: frame 1 has timestamp 0.1 s, expected 0.0333\d* s; the recorded rate is not the 30 frames/s"
+        root,
+        rf"episode 0: frame 1 has timestamp 0.1 s in '.*{DATA}', expected 0.0333\d* s; the recorded rate is not the 30 "
+        "frames/s of info.json: correct it there, or leave the episode out",
     )
 
 
@@ -376,9 +416,86 @@ def test_episode_indices_may_have_gaps(root: Path) -> None:
     read_all(source)
 
 
-def test_a_row_that_a_killed_recording_did_not_finish_does_not_count(root: Path) -> None:
-    edit_info(root, lambda info: info.update(total_episodes=3))
-    assert open_source(root).episode_indices == (0, 1, 2)
+def test_episodes_that_info_json_does_not_count_are_read_aloud(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_info(root, lambda info: info.update(total_episodes=2))
+    source = open_source(root)
+    assert source.episode_indices == (0, 1, 2, 3)
+    warning = "meta/episodes' lists 4 episodes, info.json counts 2; all that are listed are read"
+    assert warning in capsys.readouterr().err
+    read_all(source)
+
+
+@pytest.mark.parametrize("version", ["v2.2", "v3.1"])
+def test_a_version_that_is_not_known_is_read_aloud(
+    root: Path, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_info(root, lambda info: info.update(codebase_version=version))
+    if version == "v3.1":
+        read_all(open_source(root))
+    else:
+        damage(root, "episodes.jsonl' is missing")
+    known = {"v2.2": "v2.1", "v3.1": "v3.0"}[version]
+    said = capsys.readouterr().err
+    assert f"info.json' says codebase_version {version}, which is not known; it is read like {known}" in said
+
+
+def test_a_camera_without_any_video_is_left_out_aloud_with_its_depth_and_its_calibration(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = Calibration(size=(32, 32), focal=(30, 30), center=(16, 16), position=(0, 0, 1), quaternion=(0, 1, 0, 0))
+    write_sidecar(root, Sidecar(cameras={"wrist": camera}))
+    shutil.rmtree(root / "videos/observation.images.wrist")
+    source = open_source(root)
+    assert "data' has no videos of observation.images.wrist: left out; download them" in capsys.readouterr().err
+    assert [of.name for of in source.features.cameras] == ["overhead"]
+    assert source.missing == {}  # type: ignore[attr-defined]
+    read_all(source)
+    assert source.fingerprint() != open_source(record(root.parent / "whole")).fingerprint()
+    shutil.rmtree(root / "videos/observation.images.overhead")
+    damage(root, "lacks 2 of 3 files, first 'videos/.*', so that no episode is complete")
+
+
+@pytest.mark.parametrize("first", [1.7e9, -3.0, 1.2])
+def test_timestamps_that_do_not_count_from_the_start_are_refused_with_what_to_do(root: Path, first: float) -> None:
+    """Of the Unix epoch, below zero, or just beyond the 1.2 s that the first episode's video lasts."""
+    table = pq.read_table(root / DATA)
+    times = pa.array([first + time for time in table["timestamp"].to_pylist()], pa.float64())
+    pq.write_table(table.set_column(table.column_names.index("timestamp"), "timestamp", times), root / DATA)
+    damage(
+        root,
+        rf"episode 0: the first timestamp in '.*{DATA}' is {first:.10g} s, expected one within the episode; timestamps "
+        "count from its start: subtract the first from all",
+    )
+
+
+def test_infinite_timestamps_are_refused_without_a_warning(root: Path) -> None:
+    edit_table(root / DATA, "timestamp", lambda times: [-np.inf, *times[1:]])
+    damage(root, "episode 0: the first timestamp in '.*' is -inf s")
+    edit_table(root / DATA, "timestamp", lambda times: [0.0, np.inf, *times[2:]])
+    damage(root, "episode 0: frame 1 has timestamp inf s")
+
+
+def test_numbers_too_large_for_float32_are_refused_as_infinite_without_a_warning(root: Path) -> None:
+    table = pq.read_table(root / DATA)
+    values = [[1e300, 0.0], *table["action"].to_pylist()[1:]]
+    column = pa.array(values, pa.list_(pa.float64(), 2))
+    pq.write_table(table.set_column(table.column_names.index("action"), "action", column), root / DATA)
+    with pytest.raises(DataError, match=rf"^episode 0 \('{root}/{DATA}'\): 'action' is inf at frame 0, dimension 0"):
+        read_episode(open_source(root), 0)
+
+
+@pytest.mark.parametrize("said", ["info", "video_info"])
+@pytest.mark.parametrize("flag", ["is_depth_map", "video.is_depth_map"])
+def test_one_flag_is_enough_to_call_a_feature_depth(root: Path, said: str, flag: str) -> None:
+    """Another one that denies it does not count (FORMATS.md 1.6)."""
+    other = {"info": "video_info", "video_info": "info"}[said]
+    axes = {"dtype": "video", "shape": [32, 32, 1], "names": ["height", "width", "channels"]}
+    spec = {**axes, said: {flag: True}, other: {"is_depth_map": False, "video.is_depth_map": False}}
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["observation.images.wrist_depth"] = spec
+    parsed = parse_info(info, root / "meta/info.json")
+    assert list(parsed.depth) == ["wrist"]
+    assert list(parsed.cameras) == ["overhead", "wrist"]
 
 
 def test_paths_come_from_the_info_file(root: Path) -> None:

@@ -63,8 +63,8 @@ def test_a_number_that_is_not_finite_is_named(value: float, word: str) -> None:
     state[4, 1] = state[5, 2] = value
     message = rf"episode 7: 'observation.state' is {word} at frame 4, dimension 1 and 1 more; leave"
     with pytest.raises(DataError, match=message):
-        check_episode(Episode(index=7, task="", action=action, state=state))
-    check_episode(Episode(index=7, task="", action=action))
+        check_episode(Episode(index=7, task="", action=action, state=state), "episode 7")
+    check_episode(Episode(index=7, task="", action=action), "episode 7")
 
 
 def test_merged_statistics_equal_those_of_the_whole() -> None:

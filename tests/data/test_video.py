@@ -86,7 +86,7 @@ def test_another_rate_is_refused_with_both_rates(video: Path) -> None:
 def test_too_few_frames_are_refused(video: Path) -> None:
     with pytest.raises(DataError, match="ends after 5 of 6 frames"):
         list(VideoReader(video).read(2.5, 6, 10, "episode 3"))
-    with pytest.raises(DataError, match="ends after 0 of 6 frames"):
+    with pytest.raises(DataError, match=r"ends before 9 s; .*; or timestamps do not count from the episode's start"):
         list(VideoReader(video).read(9.0, 6, 10, "episode 3"))
 
 

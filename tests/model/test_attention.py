@@ -45,7 +45,7 @@ def test_result_and_gradients_are_those_of_the_definition(hides: bool, dropout: 
     torch.manual_seed(7)
     keep = keep_mask(torch.Size((2, 3, 150, n_keys)), dropout)
     exact = [t.detach().double().requires_grad_() for t in (q, k, v)]
-    expected = by_definition(*exact, is_hidden, keep, kept_scale(dropout))
+    expected = by_definition(exact[0], exact[1], exact[2], is_hidden, keep, kept_scale(dropout))
     expected_gradients = torch.autograd.grad((expected * factors).sum(), exact)
     for found, wanted in zip([result, *gradients], [expected, *expected_gradients], strict=True):
         torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)

@@ -40,8 +40,9 @@ def test_damaged_episodes_are_named_once_counted_and_the_split_is_that_of_the_go
     result = train(short_run, data=damaged, out=tmp_path / "run", cache_dir=tmp_path, skip_bad=True)
     assert result.left_out.keys() == {1, 4}
     said = capsys.readouterr().err
-    assert said.count("left out episode 1: episode 1: video '") == 1
-    assert said.count("episode 4: 'action' is nan at frame 2, dimension 1") == 1
+    assert said.count("left out episode 1: video '") == 1
+    bad = f"left out episode 4 ('{damaged}/data/chunk-500/file-004.parquet'): 'action' is nan at frame 2, dimension 1"
+    assert said.count(bad) == 1
     assert "left out 2 of 6 episodes: 1, 4" in said
     tasks = {index: ("pick", "place")[index % 2] for index in GOOD}
     lengths = {index: length_of(index) for index in GOOD}

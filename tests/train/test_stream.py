@@ -364,7 +364,7 @@ def test_a_damaged_episode_ends_a_streamed_run_and_can_be_left_out(
     assert (result.step, set(result.left_out)) == (20, {1})
     assert 1 not in read_meta(find_checkpoint(tmp_path / "run")).provenance["data"]["training"]
     said = " ".join(capsys.readouterr().err.split())
-    assert said.count("left out episode 1: episode 1: video '") == 1
+    assert said.count("left out episode 1: video '") == 1
     assert "streaming: 2 windows of 246 kB, about 2 of 5 episodes each, are shuffled one at a time" in said
     assert not list((tmp_path / "frames").iterdir())
     assert threading.active_count() == 1

@@ -1,4 +1,4 @@
-"""`foreact convert SRC [SRC ...] --out OUT`: any data set, or several as one, as a LeRobotDataset v3.0."""
+"""`foreact convert SRC [SRC ...] OUT`: any data set, or several as one, as a LeRobotDataset v3.0."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from foreact.errors import ConfigError
 class ConvertOptions:
     """Write a data set of any format that is read, or several merged, as a LeRobotDataset v3.0.
 
-    The same command continues an interrupted conversion. Sources are never changed.
+    The last path is the folder to write. The same command continues an interrupted conversion. Sources are never
+    changed.
     """
 
-    sources: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders or files; several must agree in rate, names, picture sizes and units."""
-    out: Path
-    """Folder of the new data set."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SRC [SRC ...] OUT")]
+    """Data sets, folders or files, and the folder of the new one; several sources must agree in rate, names, picture
+    sizes and units."""
     episodes: str = ""
     """Which ones: indices and ranges first:after, such as 0:50,60; all where it is not given. With several sources they
     count through them, from 0."""
@@ -43,8 +43,10 @@ class ConvertOptions:
 def run(arguments: list[str]) -> int:
     """Parse, convert, and return 0, or 130 where Ctrl-C ended it."""
     options = parse(ConvertOptions, arguments, command="convert")
-    if not options.sources:
-        raise ConfigError("no source: type foreact convert SRC --out OUT")
+    if len(options.paths) < 2:
+        given = f"only '{options.paths[0]}'" if options.paths else "no path"
+        raise ConfigError(f"{given} was given: type foreact convert SRC [SRC ...] OUT, the folder to write last")
+    *sources, out = options.paths
 
     from foreact.data.convert import ConvertConfig, convert, summary
 
@@ -55,7 +57,7 @@ def run(arguments: list[str]) -> int:
         depth=options.depth,
         source=options.source,
     )
-    result = convert(options.sources, options.out, config, skip_bad=options.skip_bad, workers=options.workers)
+    result = convert(sources, out, config, skip_bad=options.skip_bad, workers=options.workers)
     if not result.finished:
         return 130
     print(summary(result))

@@ -16,14 +16,17 @@ from foreact.data.hdf5 import (
     check_frame,
     check_length,
     get_dataset,
+    get_group,
     hdf5_fingerprint,
     numbered,
     open_hdf5,
     read_vectors,
     rows,
+    vector_dim,
 )
+from foreact.data.layout import LOOKED_AT, Layout, usual_layout
 from foreact.data.lerobot_info import DepthCode
-from foreact.data.lookup import find_camera, find_episode
+from foreact.data.lookup import find_camera, find_episode, spread_evenly
 from foreact.errors import DataError
 from foreact.records import Camera, Episode, Features
 
@@ -52,7 +55,7 @@ class AlohaSource:
     """An `EpisodeSource` over a folder of `episode_{i}.hdf5`.
 
     Every file is opened once to see its length. One that cannot be read has length 0, and `episode` says why: so the
-    other episodes can be used without it.
+    other episodes can be used without it. Cameras and sizes are those of most episodes (`usual_layout`).
 
     Real robots: the observation of frame t goes with the action of frame t - 1, and that of frame 0 with the action
     of frame 0, since the recorder notes an action before the robot has obeyed it (the original ACT code); simulation
@@ -84,18 +87,13 @@ class AlohaSource:
         """Return an episode's vectors.
 
         Raises:
-            DataError: If there is no such episode, its file is damaged, without frames, or not like the first one's.
+            DataError: If there is no such episode, its file is damaged, without frames, or not like most others'.
         """
         path, where = self._place(index)
         with open_hdf5(path, where) as file:
             state = read_vectors(file, QPOS, where, self.features.state_dim)
             action = self._action(file, where)
         check_length(state, QPOS, len(action), where)
-        if action.shape[1] != self.features.action_dim:
-            raise DataError(
-                f"{where}: the action has {action.shape[1]} dimensions, in the first episode "
-                f"{self.features.action_dim}; episodes of different robots do not belong into one data set"
-            )
         return Episode(index=index, task=self.tasks[index], action=action, state=state)
 
     def frames(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
@@ -107,9 +105,9 @@ class AlohaSource:
         of = self._camera(camera)
         path, where = self._place(index)
         with open_hdf5(path, where) as file:
-            pictures = self._pictures(file, f"{IMAGES}/{camera}", index, where)
+            pictures, compressed = self._pictures(file, f"{IMAGES}/{camera}", index, where)
             for number, row in enumerate(rows(pictures)):
-                frame = row if pictures.ndim == 4 else self._decode(row, f"{where}, camera '{camera}': frame {number}")
+                frame = self._decode(row, f"{where}, camera '{camera}': frame {number}") if compressed else row
                 check_frame(frame, number, of, where)
                 if number % every == 0:
                     yield frame
@@ -120,18 +118,21 @@ class AlohaSource:
         path, where = self._place(index)
         with open_hdf5(path, where) as file:
             name = f"{DEPTH}/{camera}"
-            pictures = self._pictures(file, name, index, where)
+            pictures, compressed = self._pictures(file, name, index, where)
             for number, row in enumerate(rows(pictures)):
-                millimetres = row
-                if pictures.ndim == 2:
-                    millimetres = np.asarray(_picture(row, f"{where}: frame {number} of '{name}'"))
+                what = f"{where}: frame {number} of '{name}'"
+                millimetres = np.asarray(_picture(row, what)) if compressed else row
                 if millimetres.ndim != 2 or millimetres.dtype != np.uint16:
                     raise DataError(
-                        f"{where}: frame {number} of '{name}' has shape {millimetres.shape} of {millimetres.dtype}, "
+                        f"{what} has shape {millimetres.shape} of {millimetres.dtype}, "
                         "expected millimetres (height, width) of uint16; policy.use_depth False goes without depth"
                     )
                 if number % every == 0:
                     yield millimetres.astype(np.float32) / 1000
+
+    def file_of(self, index: int) -> Path:
+        """Return an episode's file."""
+        return self._place(index)[0]
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the content changes, not its place or dates.
@@ -145,50 +146,75 @@ class AlohaSource:
         return self._fingerprint
 
     def _scan(self) -> tuple[Features, Mapping[int, int]]:
-        """Lengths of all episodes, 0 where the file cannot be read, and the features of the first that can."""
-        features, lengths = None, dict.fromkeys(self._paths, 0)
-        first = None
+        """Features, and lengths of all episodes: 0 where the file cannot be read."""
+        lengths = dict.fromkeys(self._paths, 0)
+        looked_at = set(spread_evenly(self.episode_indices, LOOKED_AT))
+        layouts: list[Layout] = []
+        problems: dict[str, DataError] = {}
         for index in self._paths:
             path, where = self._place(index)
             try:
                 with open_hdf5(path, where) as file:
                     lengths[index] = len(get_dataset(file, ACTION, where))
-                    if features is None:
-                        features = self._features(file, where)
+                    if index in looked_at:
+                        layouts.append(self._layout(file, where, problems))
             except DataError as error:
-                first = first or error
-        if features is None:
-            raise first or DataError(f"'{self.root}' has no episodes: expected episode_0.hdf5, episode_1.hdf5, ...")
-        return features, lengths
+                problems.setdefault(ACTION, error)
+        if not layouts:
+            none = DataError(f"'{self.root}' has no episodes: expected episode_0.hdf5, episode_1.hdf5, ...")
+            raise problems.get(ACTION, none)
+        usual = usual_layout(layouts, f"'{self.root}'")
+        for name, size in usual.items():
+            if not size:  # in no episode are these pictures of a known kind: no reason to go on without them
+                raise problems[name]
+        return self._features(usual), lengths
 
-    def _features(self, file: h5py.File, where: str) -> Features:
-        state_dim = read_vectors(file, QPOS, where).shape[1]
-        action_dim = read_vectors(file, ACTION, where).shape[1]
-        has_base = self._config.base_action != "none" and BASE_ACTION in file
-        depth = file.get(DEPTH, {})
+    def _layout(self, file: h5py.File, where: str, problems: dict[str, DataError]) -> Layout:
+        """What an episode holds; pictures whose size cannot be seen are noted as a problem."""
+        layout: dict[str, tuple[int, ...]] = {name: (vector_dim(file, name, where),) for name in (QPOS, ACTION)}
+        if self._with_base(file):
+            layout[BASE_ACTION] = (vector_dim(file, BASE_ACTION, where),)
+        for kind in (IMAGES, DEPTH):
+            for camera, of in get_group(file, kind, where).items() if kind in file else ():
+                if isinstance(of, h5py.Dataset):
+                    name = f"{kind}/{camera}"
+                    try:
+                        layout[name] = _size(of, name, where)
+                    except DataError as error:
+                        layout[name] = ()
+                        problems.setdefault(name, error)
+        return layout
+
+    def _features(self, usual: Layout) -> Features:
+        self._action_dim = usual[ACTION][0]
+        cameras = {name.removeprefix(f"{IMAGES}/"): of for name, of in usual.items() if name.startswith(f"{IMAGES}/")}
         return Features(
-            action_names=_joints(action_dim) + (BASE if has_base else ()),
-            state_names=_joints(state_dim),
+            action_names=_joints(self._action_dim) + (BASE if BASE_ACTION in usual else ()),
+            state_names=_joints(usual[QPOS][0]),
             cameras=tuple(
-                self._camera_of(file, name, where, name in depth)
-                for name, of in file.get(IMAGES, {}).items()
-                if isinstance(of, h5py.Dataset)
+                Camera(
+                    name=name,
+                    height=size[0],
+                    width=size[1],
+                    depth_range=DEPTH_RANGE if f"{DEPTH}/{name}" in usual else None,
+                )
+                for name, size in cameras.items()
             ),
             fps=self._config.fps or FPS,
         )
 
-    def _camera_of(self, file: h5py.File, name: str, where: str, has_depth: bool) -> Camera:
-        pictures = get_dataset(file, f"{IMAGES}/{name}", where)
-        _check_layout(pictures, where)
-        if pictures.ndim == 4:
-            height, width = pictures.shape[1:3]
-        else:
-            height, width = self._decode(pictures[0], f"{where}, camera '{name}': frame 0").shape[:2]
-        return Camera(name=name, height=height, width=width, depth_range=DEPTH_RANGE if has_depth else None)
+    def _with_base(self, file: h5py.File) -> bool:
+        return self._config.base_action != "none" and BASE_ACTION in file
 
     def _action(self, file: h5py.File, where: str) -> np.ndarray:
-        action = read_vectors(file, ACTION, where)
-        if self._config.base_action != "none" and BASE_ACTION in file:
+        action = read_vectors(file, ACTION, where, self._action_dim)
+        has_base, expected = self._with_base(file), self.features.action_dim > self._action_dim
+        if has_base != expected:
+            raise DataError(
+                f"{where} has {'a' if has_base else 'no'} '{BASE_ACTION}', unlike most episodes; leave the episode "
+                "out, or all base actions with source.base_action none"
+            )
+        if has_base:
             base = read_vectors(file, BASE_ACTION, where, len(BASE))
             check_length(base, BASE_ACTION, len(action), where)
             action = np.concatenate([action, smooth(base) if self._config.base_action == "smoothed" else base], axis=1)
@@ -197,11 +223,12 @@ class AlohaSource:
             lag = 0 if file.attrs.get("sim", False) else 1
         return action[np.maximum(np.arange(len(action)) - lag, 0)]
 
-    def _pictures(self, file: h5py.File, name: str, index: int, where: str) -> h5py.Dataset:
+    def _pictures(self, file: h5py.File, name: str, index: int, where: str) -> tuple[h5py.Dataset, bool]:
+        """A camera's pictures or depth, and whether they are compressed."""
         pictures = get_dataset(file, name, where)
-        _check_layout(pictures, where)
+        compressed = _is_compressed(pictures, name, where)
         check_length(pictures, name, self.lengths[index], where)
-        return pictures
+        return pictures, compressed
 
     def _decode(self, row: np.ndarray, what: str) -> np.ndarray:
         """A compressed picture, uint8 (H, W, 3), with the channels that went into OpenCV or those of the JPEG."""
@@ -227,14 +254,40 @@ def _joints(dim: int) -> tuple[str, ...]:
     return JOINTS if dim == len(JOINTS) else tuple(f"joint.{i}" for i in range(dim))
 
 
-def _check_layout(pictures: h5py.Dataset, where: str) -> None:
-    """Pictures are (T, H, W, 3) or depth (T, H, W), or compressed rows (T, bytes), whatever `compress` says."""
+def _is_compressed(pictures: h5py.Dataset, name: str, where: str) -> bool:
+    """Whether pictures are rows of bytes (T, bytes), whatever `compress` says, and not (T, H, W, 3) or depth (T, H, W).
+
+    Raises:
+        DataError: If they are none of these.
+    """
+    is_depth = name.startswith(f"{DEPTH}/")
+    plain = pictures.ndim == 3 if is_depth else pictures.ndim == 4 and pictures.shape[3] == 3
     compressed = pictures.ndim == 2 and pictures.dtype == np.uint8
-    if not (compressed or (pictures.ndim == 4 and pictures.shape[3] == 3) or pictures.ndim == 3):
+    if not (compressed or plain):
+        axes = "uint16 (frames, height, width)" if is_depth else "uint8 (frames, height, width, 3)"
         raise DataError(
-            f"{where}: '{pictures.name}' has shape {pictures.shape} of {pictures.dtype}, expected uint8 "
-            "(frames, height, width, 3), or (frames, bytes) of compressed pictures; record it again"
+            f"{where}: '{name}' has shape {pictures.shape} of {pictures.dtype}, expected {axes}, or uint8 "
+            "(frames, bytes) of compressed pictures; leave the episode out or record it again"
         )
+    return compressed
+
+
+def _size(pictures: h5py.Dataset, name: str, where: str) -> tuple[int, int]:
+    """Height and width of pictures, compressed ones by the header of the first."""
+    if not _is_compressed(pictures, name, where):
+        return pictures.shape[1], pictures.shape[2]
+    if not len(pictures):
+        raise DataError(f"{where}: '{name}' has no rows; leave the episode out or record it again")
+    width, height = _header(pictures[0].tobytes(), f"{where}: frame 0 of '{name}'").size
+    return height, width
+
+
+def _header(content: bytes, what: str) -> Image.Image:
+    """A JPEG or PNG of which only the header is read."""
+    try:
+        return Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{what} is not a JPEG or PNG; leave the episode out or record it again") from error
 
 
 def _picture(row: np.ndarray, what: str) -> Image.Image:
@@ -243,11 +296,11 @@ def _picture(row: np.ndarray, what: str) -> Image.Image:
     A JPEG that was cut decodes without an error, since the padding goes on as grey; so its end is looked for.
     """
     content = row.tobytes()
+    picture = _header(content, what)
     try:
-        picture = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
         picture.load()
     except (OSError, SyntaxError) as error:
-        raise DataError(f"{what} is not a JPEG or PNG; leave the episode out or record it again") from error
+        raise DataError(f"{what} is a damaged {picture.format}; leave the episode out or record it again") from error
     if picture.format == "JPEG" and _JPEG_END not in content:
         raise DataError(f"{what} is a JPEG without its end; leave the episode out or record it again")
     return picture

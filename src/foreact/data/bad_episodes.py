@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from foreact.data.mixed import origin_of
 from foreact.data.source import EpisodeSource
 from foreact.data.statistics import check_episode
 from foreact.errors import DataError
@@ -28,16 +30,15 @@ def read_episode(source: EpisodeSource, index: int) -> Episode:
     """
     try:
         episode = source.episode(index)
-        check_episode(episode)
+        check_episode(episode, f"episode {origin_of(source, index)[1]} ('{source.file_of(index)}')")
     except DataError as error:
-        raise BadEpisodeError(reason_of(source, error)) from error
+        raise BadEpisodeError(str(error)) from error
     return episode
 
 
-def reason_of(source: EpisodeSource, error: DataError) -> str:
-    """Return what is wrong, with the data set's place where the error does not name it."""
-    place = str(source.root)
-    return str(error) if place in str(error) else f"'{place}': {error}"
+def left_out_line(index: int, reason: str) -> str:
+    """Return `left out episode 3: reason`, without saying the number twice: reasons begin with the source's own."""
+    return f"left out {reason}" if re.match(rf"episode {index}\b", reason) else f"left out episode {index}: {reason}"
 
 
 @contextmanager

@@ -7,23 +7,29 @@ are called, and how depth was coded (FORMATS.md 4, 5.6, 5.7).
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from foreact import keys
-from foreact.data.lerobot_info import INFO, CameraFeature, DatasetInfo, DepthCode, load_json, parse_info
-from foreact.data.lerobot_v2 import LeRobotV2Source
-from foreact.data.lerobot_v3 import LeRobotV3Source
+from foreact.data.lerobot_info import (
+    INFO,
+    CameraFeature,
+    DatasetInfo,
+    DepthCode,
+    check_specs,
+    load_json,
+    named_sizes,
+    parse_info,
+)
+from foreact.data.lerobot_source import LeRobotSource
+from foreact.data.lerobot_v2 import read_v2_episodes
+from foreact.data.lerobot_v3 import read_v3_episodes
 from foreact.data.r1pro import ACTION_NAMES, STATE_NAMES, check_proprioception, select_state
 from foreact.errors import DataError
 from foreact.presets import R1PRO_ACTION, R1PRO_STATE
-from foreact.records import Camera, Episode, Features
-
-_log = logging.getLogger(__name__)
+from foreact.records import Camera, Episode
 
 CAMERAS = ("left_wrist", "right_wrist", "head")
 """What the cameras are called here, in il_lib's order."""
@@ -83,56 +89,40 @@ def _shape(spec: Any) -> list[Any]:
     return shape if isinstance(shape, list) else []
 
 
-class Behavior2025Source(LeRobotV2Source):
-    """An `EpisodeSource` over a folder of `2025-challenge-demos`, or a part of it; see `LeRobotSource`.
+class BehaviorSource(LeRobotSource):
+    """An `EpisodeSource` over a folder of `2025-challenge-demos` or `2026-challenge-demos`, or a part of it.
 
     State (37) and action (23) are those of the preset `r1pro`, the cameras `left_wrist`, `right_wrist` and `head`, with
-    depth in metres; those whose videos were not downloaded at all are left out. So are pictures of instance ids and the
-    task's own vector, which tells where things are. The cameras move with arms and torso, so they are not calibrated.
+    depth in metres. Pictures of instance ids are left out, and so is the task's own vector of 2025, which tells where
+    things are. The cameras move with arms and torso, so they are not calibrated.
 
-    Key frames are 250 frames apart: read the pictures of an episode in order, which decodes each of them once.
+    Key frames are 250 frames apart in 2025, 8 in 2026: read the pictures of an episode in order, which decodes each of
+    them once. For the rest see `LeRobotSource`.
     """
 
     def __init__(self, root: str | Path) -> None:
         """Read the metadata.
 
         Raises:
-            DataError: Like `LeRobotV2Source`, or if the proprioception is not of that challenge.
+            DataError: Like `LeRobotV2Source` and `LeRobotV3Source`, or if the proprioception is of neither challenge.
         """
-        super().__init__(root, info=_read_info(Path(root)))
-        self.features = _r1pro_features(self.features)
+        root = Path(root)
+        info = _read_info(root)
+        read_episodes = read_v3_episodes if info.version.startswith("v3.") else read_v2_episodes
+        super().__init__(root, info, read_episodes(root, info))
+        self.features = replace(
+            self.features,
+            state_names=STATE_NAMES,
+            action_names=ACTION_NAMES,
+            state_groups=R1PRO_STATE,
+            action_groups=R1PRO_ACTION,
+        )
 
     def episode(self, index: int) -> Episode:
         """Return an episode with state (L, 37) and action (L, 23); raises DataError where it is damaged."""
-        return _r1pro_episode(super().episode(index))
-
-
-class Behavior2026Source(LeRobotV3Source):
-    """The same over a folder of `2026-challenge-demos`; key frames are 8 frames apart."""
-
-    def __init__(self, root: str | Path) -> None:
-        """Read the metadata; raises DataError like `LeRobotV3Source`, or if the proprioception is of another kind."""
-        super().__init__(root, info=_read_info(Path(root)))
-        self.features = _r1pro_features(self.features)
-
-    def episode(self, index: int) -> Episode:
-        """Return an episode with state (L, 37) and action (L, 23); raises DataError where it is damaged."""
-        return _r1pro_episode(super().episode(index))
-
-
-def _r1pro_features(recorded: Features) -> Features:
-    return replace(
-        recorded,
-        state_names=STATE_NAMES,
-        action_names=ACTION_NAMES,
-        state_groups=R1PRO_STATE,
-        action_groups=R1PRO_ACTION,
-    )
-
-
-def _r1pro_episode(recorded: Episode) -> Episode:
-    assert recorded.state is not None
-    return replace(recorded, state=select_state(recorded.state))
+        recorded = super().episode(index)
+        assert recorded.state is not None
+        return replace(recorded, state=select_state(recorded.state))
 
 
 def _read_info(root: Path) -> DatasetInfo:
@@ -142,11 +132,11 @@ def _read_info(root: Path) -> DatasetInfo:
     if not is_behavior(content):
         raise DataError(f"'{path}' is not that of a BEHAVIOR-1K set of an R1Pro; open it with open_source")
     specs: Mapping[str, Any] = content["features"]
+    check_specs(specs, path)
     check_proprioception(specs[keys.STATE]["shape"][0], f"'{keys.STATE}' of '{path}'")
     year = next(year for year in _YEARS if any(key in specs for key in year.colour.values()))
-    wanted = _downloaded(root, content, [key for key in (*year.colour.values(), *year.depth.values()) if key in specs])
-    colour = {camera: key for camera, key in year.colour.items() if key in wanted}
-    depth = {camera: key for camera, key in year.depth.items() if key in wanted and camera in colour}
+    colour = {camera: key for camera, key in year.colour.items() if key in specs}
+    depth = {camera: key for camera, key in year.depth.items() if key in specs and camera in colour}
     pictures = {key: _picture(specs[key], key, path) for key in colour.values()}
     depths = {key: _depth(specs[key], key, path, year.depth_code) for key in depth.values()}
     others = {key: spec for key, spec in specs.items() if _is_number(spec)}
@@ -170,30 +160,17 @@ def _read_info(root: Path) -> DatasetInfo:
     )
 
 
-def _downloaded(root: Path, content: Mapping[str, Any], video_keys: Sequence[str]) -> Sequence[str]:
-    """The keys of which there are any videos: many have no room for all, and depth is half of the 2 TB.
-
-    Where there are none at all, all keys, so that the reader says which files are missing.
-    """
-    folder = re.sub(r"{[^}]*}", "*", str(content.get("video_path")).partition("{video_key}")[0]).lstrip("/")
-    there = [key for key in video_keys if any(root.glob(f"{folder}{key}"))]
-    if there and len(there) < len(video_keys):
-        absent = ", ".join(key for key in video_keys if key not in there)
-        _log.warning("'%s' has no videos of %s: left out", root, absent)
-    return there or video_keys
-
-
-def _is_number(spec: Any) -> bool:
-    return isinstance(spec, Mapping) and spec.get("dtype") not in ("video", "image")
+def _is_number(spec: Mapping[str, Any]) -> bool:
+    return spec.get("dtype") not in ("video", "image")
 
 
 def _picture(spec: Mapping[str, Any], key: str, path: Path, channels: int = 3) -> dict[str, Any]:
     """A camera's description as LeRobot's; 2025 calls the last axis `rgb` or `depth` and gives both 3 channels."""
-    sizes = dict(zip(spec.get("names") or (), spec.get("shape") or (), strict=False))
+    sizes = named_sizes(spec)
     if not {"height", "width"} <= sizes.keys():
         raise DataError(
             f"feature '{key}' of '{path}' has shape {spec.get('shape')} with names {spec.get('names')}; "
-            "expected height and width among them"
+            "expected height and width among them; correct it there"
         )
     shape = [sizes["height"], sizes["width"], channels]
     return {**spec, "shape": shape, "names": ["height", "width", "channels"]}

@@ -1,12 +1,10 @@
 """Any data set, or several as one, written anew as a LeRobotDataset v3.0.
 
 Episodes are converted in their order, in several processes, and an episode is finished when `meta/info.json` counts it.
-So a conversion may be killed at any time, the same command goes on, and the result does not depend on interruptions nor
-on the number of processes. Beside LeRobot's files stand
-
-    meta/foreact.json       cameras, arm and scenes, as far as the sources tell
-    meta/conversion.json    what is converted, and how
-    meta/conversion.jsonl   one line an episode: where it comes from, which frames were kept, or why it was left out
+So a conversion may be killed at any time and the same command goes on. The number of processes makes no difference to
+the result, and interruptions make none to rows and pictures; only the videos' file numbers may go on from those of
+files that a later merging has replaced (`file-002.mp4` instead of `file-000.mp4`). Beside LeRobot's files stand
+`meta/foreact.json`, what the sources tell of cameras, arm and scenes, and the two of `conversion_log.py`.
 """
 
 from __future__ import annotations
@@ -29,15 +27,19 @@ from foreact.data.agreement import sampled_ranges
 from foreact.data.bad_episodes import (
     BadEpisodeError,
     check_some_left,
+    left_out_line,
     left_out_text,
     naming_skip_bad,
     read_episode,
-    reason_of,
 )
-from foreact.data.files import refuse_inside, write_json
+from foreact.data.conversion_log import LOG, LogLine, is_complete, n_converted, read_log, write_settings
+from foreact.data.depth import resize_depth
+from foreact.data.files import refuse_inside
 from foreact.data.lerobot_info import INFO, load_json
+from foreact.data.lerobot_v3 import LeRobotV3Source
+from foreact.data.lerobot_v3_schema import depth_name
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
-from foreact.data.mixed import MixedSource, origin_of, parts_of
+from foreact.data.mixed import mix, origin_of, parts_of
 from foreact.data.renamed import rename_sources
 from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.data.source import EpisodeSource, open_source
@@ -46,10 +48,8 @@ from foreact.data.trim import MARGIN_S, moving_part, still_tolerances
 from foreact.data.video import whole_fps
 from foreact.errors import ConfigError, DataError
 from foreact.processes import WorkerPool, results_in_order
-from foreact.records import Camera, Features
+from foreact.records import Features
 
-SETTINGS = "meta/conversion.json"
-LOG = "meta/conversion.jsonl"
 _UNKNOWN_ROBOT = "unknown"
 
 
@@ -92,13 +92,11 @@ class _Job:
 
     paths: tuple[Path, ...]
     config: ConvertConfig
+    features: Features
+    """Of the new data set."""
     tolerances: Mapping[str, np.ndarray] | None
     """For trimming; None keeps all frames."""
     staging: Path
-
-    def open(self) -> EpisodeSource:
-        sources = rename_sources([open_source(path, self.config.source) for path in self.paths], self.config.rename)
-        return sources[0] if len(sources) == 1 else MixedSource(sources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +122,7 @@ def convert(
 
     Args:
         sources: One data set, or several that agree (`agreement.py`) and become one.
-        out: The new data set's folder.
+        out: The new data set's folder, outside of the sources.
         config: What and how.
         skip_bad: Leave damaged episodes out instead of stopping at the first.
         workers: Converting processes; None for one a core, 1 for none but this one.
@@ -132,24 +130,35 @@ def convert(
     Raises:
         DataError: If a source is damaged, sources do not agree, or the folder is taken, holds a conversion with other
             settings or cannot be written.
-        ConfigError: If there is no such episode or name.
+        ConfigError: If there is no such episode or name, names are not free, or `workers` is not positive.
     """
     config = config or ConvertConfig()
-    root = Path(out)
-    job = _Job(paths=tuple(Path(path) for path in sources), config=config, tolerances=None, staging=root / ".staging")
-    for path in job.paths:
-        refuse_inside(root, path, "source")
-    source = job.open()
+    root, paths = Path(out), tuple(Path(path) for path in sources)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers is {workers}; it must be at least 1")
+    for path in paths:
+        refuse_inside(root, path, "source", "the new data set")
+    source = mix(_open(paths, config))
     features = _features(source.features, config)
     plan = chosen_episodes(config.episodes, source.episode_indices)
-    if _prepare(root, source, config):
-        return _result(root, plan, _read_log(root), finished=True)
-    if config.trim_idle:
-        job = replace(job, tolerances=still_tolerances(sampled_ranges(source)))
+    settings = _settings(source, config)
+    if is_complete(root, settings):
+        written = read_log(root)
+        _check_written(root, features, plan, written)
+        return _result(root, plan, written, finished=True)
+    job = _Job(
+        paths=paths,
+        config=config,
+        features=features,
+        tolerances=still_tolerances(sampled_ranges(source)) if config.trim_idle else None,
+        staging=root / ".staging",
+    )
     writer = DatasetWriter(root, features=features, robot_type=_robot_type(source), resume=True)
-    lines = _read_log(root, n_episodes=writer.n_episodes)
+    lines: list[LogLine] = []
     finished = True
     try:
+        write_settings(root, settings, complete=False)
+        lines = read_log(root, n_episodes=writer.n_episodes)
         n_lines = len(lines)
         left = plan[n_lines:]
         with (
@@ -165,19 +174,21 @@ def convert(
             for index, done in zip(left, converted, strict=True):
                 if done.staged is None:
                     _refuse(done.reason, skip_bad)
-                    console.print(f"left out episode {index}: {done.reason}", highlight=False, soft_wrap=True)
-                n_converted = sum(line["episode_index"] is not None for line in lines)
-                if done.staged is not None and n_converted == writer.n_episodes:
+                    line = left_out_line(index, done.reason)
+                    console.print(line, highlight=False, markup=False, soft_wrap=True)
+                position = n_converted(lines)
+                if done.staged is not None and position == writer.n_episodes:
                     writer.add(done.staged)  # else a run was killed after it had added the episode
-                lines.append(_line(source, index, done, n_converted))
-                log.write(json.dumps(lines[-1]) + "\n")
+                lines.append(_line(source, index, done, position))
+                log.write(lines[-1].text)
                 log.flush()
                 progress.advance(bar, source.lengths[index])
         result = _result(root, plan, lines, finished=True)
         check_some_left(source, result.left_out, len(plan))
         _write_sidecar(root, source, features, plan, lines)
         writer.finish()
-        write_json(root / SETTINGS, {**_settings(source, config), "complete": True})
+        _check_written(root, features, plan, lines)
+        write_settings(root, settings, complete=True)
     except KeyboardInterrupt:
         finished = False
         _write_sidecar(root, source, features, plan, lines)
@@ -202,7 +213,7 @@ def chosen_episodes(text: str, available: Sequence[int]) -> tuple[int, ...]:
     chosen: set[int] = set()
     for part in text.split(","):
         first, colon, after = (word.strip() for word in part.partition(":"))
-        if any(word and not word.isdigit() for word in (first, after)) or not (first or colon):
+        if any(word and not word.isdecimal() for word in (first, after)) or not (first or colon):
             raise ConfigError(f"--episodes '{text}' is not of the form 0:50,60: indices and ranges first:after")
         start = int(first) if first else 0
         stop = (int(after) if after else max(available) + 1) if colon else start + 1
@@ -232,15 +243,17 @@ def _converted(
     job: _Job, source: EpisodeSource, indices: Sequence[int], workers: int | None
 ) -> Generator[_Done, None, None]:
     """Yield episodes in their order, a few ahead in other processes."""
-    workers = min(max(1, workers or os.cpu_count() or 1), len(indices))
+    workers = min(workers or os.cpu_count() or 1, len(indices))
+    origins = [origin_of(source, index) for index in indices]
     if workers <= 1:
-        for index in indices:
-            yield _read(job, source, index, None)
+        parts = parts_of(source)
+        for number, own in origins:
+            yield _read(job, parts[number], own, None)
         return
     stop = get_context("spawn").Event()
     pool = WorkerPool(workers, _begin, (job, stop))
     try:
-        yield from results_in_order(pool, _read_in_worker, indices, 2 * workers)
+        yield from results_in_order(pool, _read_in_worker, origins, 2 * workers)
     except BrokenProcessPool as error:
         raise DataError("a converting process was killed, perhaps for memory; try fewer --workers") from error
     finally:
@@ -249,7 +262,7 @@ def _converted(
 
 
 _JOB: _Job
-_SOURCE: EpisodeSource | None = None
+_PARTS: list[EpisodeSource] = []
 _STOP: _Flag
 """Of a worker process, kept between episodes: files and decoders stay open."""
 
@@ -257,18 +270,23 @@ _STOP: _Flag
 def _begin(job: _Job, stop: _Flag) -> None:
     global _JOB, _STOP
     _JOB, _STOP = job, stop
+    console.quiet = True  # what there is to say of the sources has been said
 
 
-def _read_in_worker(index: int) -> _Done:
-    global _SOURCE
-    if _SOURCE is None:
-        _SOURCE = _JOB.open()
-    return _read(_JOB, _SOURCE, index, _STOP)
+def _read_in_worker(origin: tuple[int, int]) -> _Done:
+    if not _PARTS:
+        _PARTS.extend(_open(_JOB.paths, _JOB.config))
+    number, own = origin
+    return _read(_JOB, _PARTS[number], own, _STOP)
+
+
+def _open(paths: Sequence[Path], config: ConvertConfig) -> list[EpisodeSource]:
+    return rename_sources([open_source(path, config.source) for path in paths], config.rename)
 
 
 def _read(job: _Job, source: EpisodeSource, index: int, stop: _Flag | None) -> _Done:
     """Read an episode and encode its videos."""
-    features = _features(source.features, job.config)
+    features = job.features
     try:
         episode = read_episode(source, index)
         kept = (0, episode.length)
@@ -284,7 +302,7 @@ def _read(job: _Job, source: EpisodeSource, index: int, stop: _Flag | None) -> _
             vectors={key: values[slice(*kept)] for key, values in vectors(episode).items()},
             frames={camera.name: pictures(source.frames(index, camera.name)) for camera in features.cameras},
             depth={
-                camera: _depth_of_size(pictures(source.depth(index, camera.name)), camera)
+                camera: _resized(pictures(source.depth(index, camera.name)), camera.height, camera.width)
                 for camera in features.cameras
                 if camera.depth_range
             },
@@ -312,35 +330,36 @@ def _kept_pictures(
             if kept[0] <= number < kept[1]:
                 yield picture
     except DataError as error:
-        raise BadEpisodeError(reason_of(source, error)) from error
+        raise BadEpisodeError(str(error)) from error
     if number + 1 != length:
-        raise BadEpisodeError(f"'{source.root}': episode {index} has {number + 1} pictures for {length} actions")
+        place = f"episode {index} ('{source.file_of(index)}')"
+        raise BadEpisodeError(f"{place} has {number + 1} pictures for {length} actions; record it again")
 
 
-def _depth_of_size(maps: Iterator[np.ndarray], camera: Camera) -> Iterator[np.ndarray]:
-    for metres in maps:
-        if metres.shape != (camera.height, camera.width):
-            raise DataError(
-                f"depth of camera '{camera.name}' is {metres.shape[0]}x{metres.shape[1]}, its pictures are "
-                f"{camera.height}x{camera.width}; --no-depth leaves it out"
-            )
-        yield metres
+def _resized(maps: Iterator[np.ndarray], height: int, width: int) -> Iterator[np.ndarray]:
+    return (resize_depth(metres, height, width) for metres in maps)
 
 
 def _features(features: Features, config: ConvertConfig) -> Features:
     """What the new data set holds, checked before anything is decoded."""
     whole_fps(features.fps)
+    if not config.depth:
+        features = replace(features, cameras=tuple(replace(of, depth_range=None) for of in features.cameras))
+    depth = {depth_name(camera.name): camera.name for camera in features.cameras if camera.depth_range}
     for camera in features.cameras:
         if "/" in camera.name:
             raise DataError(f"camera '{camera.name}' has a '/' in its name, which LeRobot forbids; use --rename")
+        if camera.name in depth:
+            raise ConfigError(
+                f"camera '{camera.name}' is called like the depth of camera '{depth[camera.name]}' in the new data "
+                "set; give it another name with --rename, or leave out depth with --no-depth"
+            )
         if camera.height % 2 or camera.width % 2:
             raise DataError(
                 f"camera '{camera.name}' has pictures of {camera.height}x{camera.width}; video needs an even height "
-                "and width"
+                "and width: resize or crop them (foreact train takes them as they are)"
             )
-    if config.depth:
-        return features
-    return replace(features, cameras=tuple(replace(camera, depth_range=None) for camera in features.cameras))
+    return features
 
 
 def _robot_type(source: EpisodeSource) -> str:
@@ -361,69 +380,40 @@ def _settings(source: EpisodeSource, config: ConvertConfig) -> dict[str, Any]:
     return plain
 
 
-def _prepare(root: Path, source: EpisodeSource, config: ConvertConfig) -> bool:
-    """Write the settings, or compare with those of the conversion to go on with; return whether it is complete."""
-    settings, path = _settings(source, config), root / SETTINGS
-    if not path.exists():
-        if root.exists() and any(not of.name.startswith(".") for of in root.iterdir()):
-            raise DataError(f"'{root}' is not empty and not a conversion; choose another --out")
-        write_json(path, {**settings, "complete": False})
-        return False
-    before = load_json(path)
-    prints = [[of["fingerprint"] for of in one["sources"]] for one in (before, settings)]
-    if prints[0] != prints[1]:
-        places = ", ".join(of["path"] for of in before["sources"])
-        raise DataError(
-            f"'{root}' was converted from {places}, which are not these or have changed; choose another --out"
-        )
-    for name, value in settings.items():
-        if name != "sources" and before.get(name) != value:
-            raise DataError(
-                f"'{root}' was begun with {name} {before.get(name)!r}, not {value!r}; "
-                "use the same options or another --out"
-            )
-    return bool(before["complete"])
-
-
-def _line(source: EpisodeSource, index: int, done: _Done, episode_index: int) -> dict[str, Any]:
+def _line(source: EpisodeSource, index: int, done: _Done, episode_index: int) -> LogLine:
     number, own = origin_of(source, index)
-    line = {"source": number, "source_episode": own, "frames": source.lengths[index]}
+    line = LogLine(source=number, source_episode=own, frames=source.lengths[index], episode_index=None)
     if done.staged is None:
-        return {**line, "episode_index": None, "reason": done.reason}
-    return {**line, "episode_index": episode_index, "kept": list(done.kept)}
+        return replace(line, reason=done.reason)
+    return replace(line, episode_index=episode_index, kept=done.kept)
 
 
-def _read_log(root: Path, n_episodes: int | None = None) -> list[dict[str, Any]]:
-    """Return the log's lines; what a killed run left incomplete is cut off and done again.
-
-    Args:
-        root: Of the new data set.
-        n_episodes: Of the data set, which after a power cut may lack what the last lines say; None where complete.
-    """
-    path = root / LOG
-    if not path.exists():
-        return []
-    text = path.read_text()
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    parsed = [json.loads(line) for line in lines]
-    while n_episodes is not None and sum(line["episode_index"] is not None for line in parsed) > n_episodes:
-        parsed.pop()
-    kept = "".join(f"{line}\n" for line in lines[: len(parsed)])
-    if kept != text:
-        path.write_text(kept)
-    return parsed
+def _check_written(root: Path, features: Features, plan: Sequence[int], lines: Sequence[LogLine]) -> None:
+    """Refuse to call a conversion complete that is not, or no longer, as its log says; raises DataError."""
+    again = f"remove '{root}' and convert again"
+    if len(lines) != len(plan):
+        raise DataError(f"'{root / LOG}' lists {len(lines)} of {len(plan)} episodes; {again}")
+    try:
+        written = LeRobotV3Source(root)
+    except DataError as error:
+        raise DataError(f"'{root}' was converted but cannot be read: {error}; {again}") from error
+    if len(written.episode_indices) != n_converted(lines):
+        raise DataError(f"'{root}' has {len(written.episode_indices)} of {n_converted(lines)} episodes; {again}")
+    if written.missing:
+        raise DataError(f"'{root}' was converted but lacks '{next(iter(written.missing.values()))}'; {again}")
+    there = {(camera.name, camera.depth_range is None) for camera in written.features.cameras}
+    for camera in features.cameras:
+        if (camera.name, camera.depth_range is None) not in there:
+            raise DataError(f"'{root}' was converted but lacks the videos of camera '{camera.name}'; {again}")
 
 
-def _result(root: Path, plan: Sequence[int], lines: Sequence[Mapping[str, Any]], *, finished: bool) -> ConvertResult:
-    good = [line for line in lines if line["episode_index"] is not None]
+def _result(root: Path, plan: Sequence[int], lines: Sequence[LogLine], *, finished: bool) -> ConvertResult:
     return ConvertResult(
         root=root,
         n_asked=len(plan),
-        n_converted=len(good),
-        left_out={
-            index: line["reason"] for index, line in zip(plan, lines, strict=False) if line["episode_index"] is None
-        },
-        n_trimmed=sum(line["frames"] - (line["kept"][1] - line["kept"][0]) for line in good),
+        n_converted=n_converted(lines),
+        left_out={index: line.reason for index, line in zip(plan, lines, strict=False) if not line.is_converted},
+        n_trimmed=sum(line.n_trimmed for line in lines),
         finished=finished,
     )
 
@@ -433,12 +423,10 @@ def _write_sidecar(
     source: EpisodeSource,
     features: Features,
     plan: Sequence[int],
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[LogLine],
 ) -> None:
     """Keep what the source says of cameras, arm, coordinates and scenes; write nothing where it says nothing."""
-    scenes = [
-        source.scenes[index] for index, line in zip(plan, lines, strict=False) if line["episode_index"] is not None
-    ]
+    scenes = [source.scenes[index] for index, line in zip(plan, lines, strict=False) if line.is_converted]
     _, numbers = np.unique(scenes, return_inverse=True)
     sidecar = Sidecar(
         cameras={camera.name: camera.calibration for camera in features.cameras if camera.calibration},

@@ -35,6 +35,15 @@ def encode_depth(metres: np.ndarray, code: DepthCode) -> np.ndarray:
     return np.rint(share * code.max_code).astype(np.uint16)
 
 
+def resize_depth(metres: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a depth map (H, W) in another size by the nearest pixel: a mean across an edge is a depth of nothing."""
+    rows, columns = (
+        ((np.arange(size) + 0.5) * of / size).astype(int)
+        for size, of in ((height, metres.shape[0]), (width, metres.shape[1]))
+    )
+    return metres[rows[:, None], columns]
+
+
 @cache
 def depth_levels(code: DepthCode) -> np.ndarray:
     """Return the depth [m] of each code, float32: one logarithm a code instead of one a pixel."""

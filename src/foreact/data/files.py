@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(cannot_write(path, error)) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # where the folder could not be made; the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DataError(cannot_write(path, error)) from error
         raise
 
 
@@ -58,10 +58,19 @@ def move(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def refuse_inside(out: Path, source: Path, what: str) -> None:
-    """Raise a DataError if a folder to write is a data set or lies within it; `what` names the latter."""
+def refuse_inside(out: Path, source: Path, what: str, option: str = "--out") -> None:
+    """Raise a DataError if a folder to write is a data set or lies within it.
+
+    Args:
+        out: The folder to write.
+        source: The data set's folder or file.
+        what: What the latter is called in the message.
+        option: How a person names the former.
+    """
     if out.resolve().is_relative_to(source.resolve()):
-        raise DataError(f"--out '{out}' lies in the {what} '{source}', which is never changed; choose another folder")
+        raise DataError(
+            f"{option} '{out}' lies in the {what} '{source}', which is never changed; choose another folder"
+        )
 
 
 def is_lfs_pointer(path: Path) -> bool:

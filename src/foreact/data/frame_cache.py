@@ -23,9 +23,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from foreact.console import console, frame_progress
-from foreact.data.bad_episodes import BadEpisodeError, OnBad, reason_of
+from foreact.data.bad_episodes import BadEpisodeError, OnBad
 from foreact.data.chunks import downsampled_length
-from foreact.data.files import cannot_write, free_bytes, size_text
+from foreact.data.files import cannot_write, free_bytes, refuse_inside, size_text
 from foreact.data.images import resize_frames
 from foreact.data.mixed import origin_of, parts_of
 from foreact.data.source import EpisodeSource
@@ -120,10 +120,12 @@ def cache_frames(
 
     Raises:
         BadEpisodeError: If frames are damaged.
-        DataError: If the disk is full.
+        DataError: If the disk is full, or the caches would lie in the data set.
     """
     n_frames = sum(downsampled_length(length, downsample_factor) for length in source.lengths.values())
-    folder = (cache_dir or default_cache_dir()) / source.fingerprint()
+    caches = cache_dir or default_cache_dir()
+    refuse_inside(caches, source.root, "data set", "--cache-dir")
+    folder = caches / source.fingerprint()
     plain = re.sub(r"[^\w.-]", "_", camera)  # the name comes from a file that may have been downloaded
     name = f"{plain}-{size[0]}x{size[1]}-every{downsample_factor}.{'depth' if depth else 'colour'}"
     shape, dtype = frame_layout(size, depth)
@@ -191,7 +193,7 @@ def check_frames(source: EpisodeSource, episodes: Sequence[int], *, camera: str,
                 for _ in (source.depth if depth else source.frames)(index, camera, source.lengths[index]):
                     pass  # the first one alone is converted; the source checks all of them
             except DataError as error:
-                on_bad(index, reason_of(source, error))
+                on_bad(index, str(error))
             progress.advance(bar, source.lengths[index])
 
 
@@ -280,7 +282,7 @@ class _Filling:
                         write_all(file.fileno(), frame)
                         progress.advance(bar)
                 except DataError as error:  # only the source raises it here
-                    reason = reason_of(self._source, error)
+                    reason = str(error)
                     if self._on_bad is None:
                         raise BadEpisodeError(reason) from error
                     self._on_bad(index, reason)

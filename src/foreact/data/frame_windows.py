@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foreact.data.bad_episodes import BadEpisodeError, reason_of
+from foreact.data.bad_episodes import BadEpisodeError
 from foreact.data.chunks import downsampled_length
 from foreact.data.dataset import recordings
 from foreact.data.files import cannot_write, free_bytes, size_text
@@ -160,7 +160,7 @@ class FrameWindows:
                             return first
                         file.write(frame)
                 except DataError as error:
-                    raise BadEpisodeError(reason_of(self._source, error)) from error
+                    raise BadEpisodeError(str(error)) from error
                 except OSError as error:
                     raise DataError(f"{cannot_write(file.folder, error)} (--stream)") from error
             row += downsampled_length(self._source.lengths[index], self._factor)

@@ -38,9 +38,15 @@ def open_hdf5(path: Path, where: str) -> Iterator[h5py.File]:
     Raises:
         DataError: If it is missing, cut short, damaged, no HDF5, or just being written by another program.
     """
+    with damage_named(path, where), h5py.File(path, "r", locking="best-effort") as file:
+        yield file
+
+
+@contextmanager
+def damage_named(path: Path, where: str) -> Iterator[None]:
+    """Turn what h5py raises for a damaged file, or a damaged part of an open one, into a DataError; see `open_hdf5`."""
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
+        yield
     except BlockingIOError as error:
         raise DataError(f"{where} is being written by another program; wait until that has finished") from error
     except _DAMAGED as error:
@@ -82,14 +88,16 @@ def get_dataset(group: h5py.Group, name: str, where: str) -> h5py.Dataset:
     return found
 
 
-def read_vectors(group: h5py.Group, name: str, where: str, dim: int | None = None) -> np.ndarray:
-    """Return a dataset of numbers as float32 (T, D); one of shape (T,) has one dimension.
+def get_group(group: h5py.Group, name: str, where: str) -> h5py.Group:
+    """Return a group; raises DataError where there is none of that name."""
+    found = group.get(name)
+    if not isinstance(found, h5py.Group):
+        raise DataError(f"{where} has no group '{name}'; copy or record it again")
+    return found
 
-    Args:
-        group: Where it is.
-        name: Its path from there.
-        where: File and episode, for messages.
-        dim: D as it must be; None takes what is there.
+
+def vector_dim(group: h5py.Group, name: str, where: str) -> int:
+    """Return the dimensions D of a dataset of numbers (T, D) without reading it; one of shape (T,) has one.
 
     Raises:
         DataError: If it is missing, empty, or has another shape or type.
@@ -97,17 +105,34 @@ def read_vectors(group: h5py.Group, name: str, where: str, dim: int | None = Non
     dataset = get_dataset(group, name, where)
     if not is_vector(dataset):
         raise DataError(
-            f"{where}: '{name}' has shape {dataset.shape} of {dataset.dtype}, expected numbers (frames, dimensions)"
+            f"{where}: '{name}' has shape {dataset.shape} of {dataset.dtype}, expected numbers (frames, dimensions); "
+            "leave the episode out or record it again"
         )
     if not len(dataset):
         raise DataError(f"{where} has no frames: '{name}' is empty; leave the episode out or record it again")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
-        values = dataset[()].astype(np.float32).reshape(len(dataset), -1)
-    if dim is not None and values.shape[1] != dim:
+    return dataset.shape[1] if dataset.ndim == 2 else 1
+
+
+def read_vectors(group: h5py.Group, name: str, where: str, dim: int) -> np.ndarray:
+    """Return a dataset of numbers as float32 (T, D); one of shape (T,) has one dimension.
+
+    Args:
+        group: Where it is.
+        name: Its path from there.
+        where: File and episode, for messages.
+        dim: D as most episodes have it.
+
+    Raises:
+        DataError: If it is missing, empty, or has another shape or type.
+    """
+    if (found := vector_dim(group, name, where)) != dim:
         raise DataError(
-            f"{where}: '{name}' has {values.shape[1]} dimensions, in the first episode {dim}; "
-            "episodes of different robots do not belong into one data set"
+            f"{where}: '{name}' has {found} dimensions, in most episodes {dim}; leave the episode out: "
+            "those of different robots do not belong into one data set"
         )
+    dataset = group[name]
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        values: np.ndarray = dataset[()].astype(np.float32).reshape(len(dataset), dim)
     return values
 
 
@@ -118,9 +143,10 @@ def is_vector(dataset: h5py.Dataset) -> bool:
 
 def check_length(values: np.ndarray | h5py.Dataset, name: str, length: int, where: str) -> None:
     """Refuse a dataset that has not one row a frame; raises DataError."""
-    if len(values) != length:
+    n_rows = values.shape[0] if values.shape else 0
+    if n_rows != length:
         raise DataError(
-            f"{where}: '{name}' has {len(values)} rows for {length} actions; leave the episode out or record it again"
+            f"{where}: '{name}' has {n_rows} rows for {length} actions; leave the episode out or record it again"
         )
 
 
@@ -129,7 +155,8 @@ def check_frame(frame: np.ndarray, number: int, camera: Camera, where: str) -> N
     if frame.shape != (camera.height, camera.width, 3) or frame.dtype != np.uint8:
         raise DataError(
             f"{where}, camera '{camera.name}': frame {number} has shape {frame.shape} of {frame.dtype}, "
-            f"expected {(camera.height, camera.width, 3)} of uint8 as in the first episode"
+            f"expected {(camera.height, camera.width, 3)} of uint8 as in most episodes; leave the episode out or "
+            "record it again"
         )
 
 

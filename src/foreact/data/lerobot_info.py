@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foreact import keys
+from foreact.console import warn
 from foreact.data.files import refuse_lfs_pointer
 from foreact.errors import DataError
 from foreact.records import Camera, Features
@@ -21,6 +22,8 @@ from foreact.records import Camera, Features
 INFO = "meta/info.json"
 _CHUNKS_SIZE = 1000
 """LeRobot's, where info.json does not say."""
+_DETAILS = ("video_info", "info")
+"""What describes a video further; the former is older."""
 _WORDS_OF_A_KIND = frozenset(("observation", "images", "image", "rgb", "color", "colour", "depth", "linear"))
 
 
@@ -83,6 +86,25 @@ class DatasetInfo:
         """Keys of the features that are videos, colour and depth."""
         return tuple(of.key for of in (*self.cameras.values(), *self.depth.values()) if of.is_video)
 
+    def check_count(self, n_listed: int, path: Path) -> None:
+        """Compare the count with the episodes that are listed, all of which are read.
+
+        A person is told of more: a recording that was killed at the wrong moment has one more, one that was put
+        together by hand any number.
+
+        Args:
+            n_listed: Episodes that the metadata list.
+            path: Where.
+
+        Raises:
+            DataError: If there are fewer.
+        """
+        found = f"'{path}' lists {n_listed} episodes, info.json counts {self.total_episodes}"
+        if n_listed < self.total_episodes:
+            raise DataError(f"{found}; copy the data set again")
+        if n_listed > self.total_episodes:
+            warn(f"{found}; all that are listed are read")
+
 
 def read_info(root: Path) -> DatasetInfo:
     """Read and check `meta/info.json`.
@@ -91,6 +113,43 @@ def read_info(root: Path) -> DatasetInfo:
         DataError: If it is missing, not JSON, lacks a key or describes a feature that contradicts itself.
     """
     return parse_info(load_json(root / INFO), root / INFO)
+
+
+def check_specs(specs: Any, path: Path) -> None:
+    """Refuse features whose description cannot be taken apart.
+
+    Args:
+        specs: `features` of info.json.
+        path: Where from, for messages.
+
+    Raises:
+        DataError: Naming the feature, what its description holds and what it should.
+    """
+    if not isinstance(specs, Mapping):
+        raise DataError(f"'{path}' has features = {specs!r}, expected a mapping; copy the data set again")
+    for key, spec in specs.items():
+        if "/" in key:
+            raise DataError(
+                f"feature '{key}' of '{path}' has a '/' in its name, which LeRobot forbids; "
+                "rename it there and in the files, with '.' or '_' instead"
+            )
+        if not isinstance(spec, Mapping):
+            raise DataError(
+                f"feature '{key}' of '{path}' is {spec!r}, expected dtype, shape and names; copy the data set again"
+            )
+        for part in _DETAILS:
+            if not isinstance(spec.get(part) or {}, Mapping):
+                raise DataError(
+                    f"feature '{key}' of '{path}' has {part} = {spec[part]!r}, expected a mapping; remove it there"
+                )
+
+
+def named_sizes(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Return a picture's sizes by the names of its axes, `channel` as `channels`; without those that do not fit."""
+    shape, names = spec.get("shape"), (str(name) for name in _flat(spec.get("names")))
+    axes = {"channel": "channels"}
+    sizes = zip(names, shape if isinstance(shape, list) else (), strict=False)
+    return {axes.get(name, name): size for name, size in sizes if type(size) is int and size > 0}
 
 
 def parse_info(content: Mapping[str, Any], path: Path) -> DatasetInfo:
@@ -115,7 +174,7 @@ def parse_info(content: Mapping[str, Any], path: Path) -> DatasetInfo:
 
     fps = float(required("fps", (int, float)))
     if not 0 < fps < math.inf:
-        raise DataError(f"'{path}' has fps = {fps:g}, expected a positive rate")
+        raise DataError(f"'{path}' has fps = {fps:g}, expected a positive rate; write the recorded one there")
     total_episodes: int = required("total_episodes", int)
     if total_episodes < 1:
         raise DataError(f"'{path}' says that the data set has {total_episodes} episodes; record some first")
@@ -123,7 +182,13 @@ def parse_info(content: Mapping[str, Any], path: Path) -> DatasetInfo:
     if chunks_size < 1:
         raise DataError(f"'{path}' has chunks_size = {chunks_size}, expected a positive number; LeRobot's is 1000")
     specs: dict[str, dict[str, Any]] = required("features", dict)
-    _check_specs(specs, path)
+    check_specs(specs, path)
+    for name in ("data_path", "video_path"):
+        if Path(str(content.get(name))).is_absolute():
+            raise DataError(
+                f"'{path}' has {name} = '{content[name]}', expected a path within the data set's folder; "
+                "take off what stands before data/ or videos/"
+            )
     cameras, depth = _cameras(specs, path)
     if keys.ACTION not in specs:
         raise DataError(f"'{path}' has no feature '{keys.ACTION}'; it has: {', '.join(specs)}")
@@ -206,17 +271,6 @@ def _words(kind: type | tuple[type, ...]) -> str:
     return words[kind[-1] if isinstance(kind, tuple) else kind]
 
 
-def _check_specs(specs: Mapping[str, Any], path: Path) -> None:
-    for key, spec in specs.items():
-        if "/" in key:
-            raise DataError(
-                f"feature '{key}' of '{path}' has a '/' in its name, which LeRobot forbids; "
-                "rename it there and in the files, with '.' or '_' instead"
-            )
-        if not isinstance(spec, Mapping):
-            raise DataError(f"feature '{key}' of '{path}' is {spec!r}, expected dtype, shape and names")
-
-
 def _names(specs: Mapping[str, Mapping[str, Any]], key: str, path: Path) -> tuple[str, ...]:
     """One name a dimension, whatever the form of `names`: list, nested list, dict of lists or of indices, null."""
     if key not in specs:
@@ -269,22 +323,23 @@ def _place(name: str) -> tuple[str, ...]:
 
 
 def _details(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**(spec.get("video_info") or {}), **(spec.get("info") or {})}
+    """What is said of a picture; `info` counts before the older `video_info`."""
+    return {name: value for part in _DETAILS for name, value in (spec.get(part) or {}).items()}
 
 
 def _is_depth(spec: Mapping[str, Any]) -> bool:
-    return any(_details(spec).get(flag) for flag in ("is_depth_map", "video.is_depth_map"))
+    """One flag that says so is enough, wherever it stands (FORMATS.md 1.6)."""
+    flags = ("is_depth_map", "video.is_depth_map")
+    return any((spec.get(part) or {}).get(flag) for part in _DETAILS for flag in flags)
 
 
 def _camera(key: str, spec: Mapping[str, Any], path: Path) -> CameraFeature:
-    shape, names, details = spec.get("shape"), _flat(spec.get("names")), _details(spec)
-    axes = {"channel": "channels"}
-    sizes = {axes.get(str(name), str(name)): size for name, size in zip(names, shape or [], strict=False)}
+    shape, sizes, details = spec.get("shape"), named_sizes(spec), _details(spec)
     channels = 1 if _is_depth(spec) else 3
     if not _are_sizes(shape, 3) or sizes.keys() != {"height", "width", "channels"} or sizes["channels"] != channels:
         raise DataError(
             f"feature '{key}' of '{path}' has shape {shape} with names {spec.get('names')}; "
-            f"expected height, width and channels, {channels} of them"
+            f"expected height, width and channels, {channels} of them; correct it there"
         )
     known = DepthCode()
     near, far, shift = (

@@ -6,9 +6,11 @@ A reader finds out where each episode lies, an `EpisodeEntry`; from there on the
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from foreact import keys
+from foreact.console import warn
 from foreact.data.depth import decode_depth
 from foreact.data.files import content_hash, missing_files
 from foreact.data.lerobot_info import INFO, CameraFeature, DatasetInfo
@@ -58,6 +61,19 @@ class EpisodeEntry:
         return (self.data, *(span.path for span in self.videos.values()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpisodeList:
+    """What a version's metadata say of all episodes."""
+
+    entries: tuple[EpisodeEntry, ...]
+    metadata: tuple[Path, ...]
+    """Files that say so, for the fingerprint; `meta/info.json` is one anyway."""
+    whole_file: int = 16 * 2**20
+    """For the fingerprint, files up to this size [bytes] are read as a whole,"""
+    file_ends: int = 2**20
+    """and of larger ones so much of both ends. A format with many small files makes do with less."""
+
+
 class LeRobotSource:
     """An `EpisodeSource` over episodes whose places are known.
 
@@ -68,46 +84,38 @@ class LeRobotSource:
     Episodes are read fastest in their order: files and decoders stay open from one to the next. Read the frames of
     one camera one episode at a time.
 
+    A camera or depth without a single video is left out, and a person is told: many have no room for all of a large
+    set. An episode that lacks files for other reasons cannot be read.
+
     A reader of a related format derives from this class: it sets `features` anew after this constructor and overrides
     `episode`; vectors have the sizes of `info.features`, pictures and depth follow `info.cameras` and `info.depth`.
     """
 
-    whole_file = 16 * 2**20
-    """For the fingerprint, files up to this size [bytes] are read as a whole,"""
-    file_ends = 2**20
-    """and of larger ones so much of both ends. A format with many small files makes do with less."""
-
-    def __init__(
-        self,
-        root: Path,
-        info: DatasetInfo,
-        entries: Iterable[EpisodeEntry],
-        *,
-        metadata: Iterable[Path],
-    ) -> None:
+    def __init__(self, root: Path, info: DatasetInfo, episodes: EpisodeList) -> None:
         """Look which files are there.
 
         Args:
             root: The data set's folder.
             info: Of `meta/info.json`.
-            entries: All episodes.
-            metadata: Files that say where the episodes lie, for the fingerprint; `meta/info.json` is one anyway.
+            episodes: All of them.
 
         Raises:
             DataError: If no episode has all its files, or the sidecar does not fit.
         """
         self.root = root
-        self.info = info
         sidecar = read_sidecar(root)
-        self.features = apply_calibration(info.features, sidecar, f"'{root / SIDECAR}'")
+        recorded = replace(info, features=apply_calibration(info.features, sidecar, f"'{root / SIDECAR}'"))
+        absent = missing_files({path for entry in episodes.entries for path in entry.files})
+        self.info, entries = _without_absent_cameras(root, recorded, episodes.entries, absent)
+        self.features = self.info.features
+        self._list = episodes
         self._episodes = {entry.index: entry for entry in sorted(entries, key=lambda entry: entry.index)}
-        self.missing: Mapping[int, Path] = self._missing()
+        self.missing: Mapping[int, Path] = self._missing(absent)
         """A file that is not there, by episode index: these episodes cannot be read. Empty where all are complete."""
         self.episode_indices = tuple(self._episodes)
         self.lengths: Mapping[int, int] = {index: entry.length for index, entry in self._episodes.items()}
         self.tasks: Mapping[int, str] = {index: entry.task for index, entry in self._episodes.items()}
         self.scenes: Mapping[int, int] = scenes_of(self.episode_indices, sidecar)
-        self._metadata = tuple(metadata)
         self._table: tuple[Path, pa.Table] | None = None
         self._readers: dict[str, VideoReader] = {}
         self._fingerprint: str | None = None
@@ -151,7 +159,32 @@ class LeRobotSource:
                 if feature.is_video
                 else (np.array(image.convert("RGB")) for image in self._images(entry, feature, every))
             )
-            yield from _of_size(pictures, feature, f"episode {index}, camera '{camera}'", every)
+            yield from _of_size(pictures, feature, entry, f"episode {index}, camera '{camera}'", every)
+
+    def frames_from(self, index: int, camera: str, first: int) -> Iterator[np.ndarray]:
+        """Yield an episode's pictures like `frames`, from one on; a video is sought, not read from its start."""
+        feature = find_camera(self.info.cameras, camera)
+        entry = self._entry(index)
+        with _naming(entry):
+            pictures = (
+                self._video(entry, feature, "rgb24", 1, skip=first)
+                if feature.is_video
+                else (np.array(image.convert("RGB")) for image in islice(self._images(entry, feature, 1), first, None))
+            )
+            yield from _of_size(pictures, feature, entry, f"episode {index}, camera '{camera}'", 1)
+
+    def timestamps(self, index: int) -> np.ndarray | None:
+        """Return an episode's times (L,) [s] as recorded, unchecked; None where the table has no such column."""
+        entry = self._entry(index)
+        with _naming(entry):
+            rows = self._rows(entry)
+            if keys.TIMESTAMP not in rows.column_names:
+                return None
+            return _vectors(rows, keys.TIMESTAMP, 1, entry, np.float64)[:, 0]
+
+    def video_spans(self, index: int) -> Mapping[str, VideoSpan]:
+        """Return where the videos of an episode lie, by feature."""
+        return self._entry(index).videos
 
     def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
         """Yield an episode's depth maps in order, float32 (H, W) in metres; like `frames`."""
@@ -160,12 +193,18 @@ class LeRobotSource:
         whose = f"episode {index}, depth of camera '{camera}'"
         with _naming(entry):
             if (code := feature.depth_code) is not None:
-                for codes in _of_size(self._video(entry, feature, code.pixel_format, every), feature, whose, every):
+                coded = self._video(entry, feature, code.pixel_format, every)
+                for codes in _of_size(coded, feature, entry, whose, every):
                     yield decode_depth(codes, code)
             else:
-                for image in _of_size(map(np.array, self._images(entry, feature, every)), feature, whose, every):
+                images = map(np.array, self._images(entry, feature, every))
+                for image in _of_size(images, feature, entry, whose, every):
                     unit = feature.depth_unit or ("m" if image.dtype.kind == "f" else "mm")
                     yield image.astype(np.float32) / (1 if unit == "m" else 1000)
+
+    def file_of(self, index: int) -> Path:
+        """Return the file with an episode's rows."""
+        return find_episode(self.root, self._episodes, index).data
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the content of the data set changes, not its place or dates."""
@@ -174,23 +213,22 @@ class LeRobotSource:
             files = {path for entry in complete for path in entry.files}
             sidecar = [self.root / SIDECAR] if (self.root / SIDECAR).is_file() else []
             self._fingerprint = content_hash(
-                [self.root / INFO, *sidecar, *self._metadata, *files],
+                [self.root / INFO, *sidecar, *self._list.metadata, *files],
                 self.root,
-                whole=self.whole_file,
-                ends=self.file_ends,
+                whole=self._list.whole_file,
+                ends=self._list.file_ends,
             )
         return self._fingerprint
 
-    def _missing(self) -> dict[int, Path]:
-        wanted = {path for entry in self._episodes.values() for path in entry.files}
-        absent = missing_files(wanted)
+    def _missing(self, absent: set[Path]) -> dict[int, Path]:
         missing: dict[int, Path] = {}
         for index, entry in self._episodes.items():
             if path := next((path for path in entry.files if path in absent), None):
                 missing[index] = path
         if len(missing) == len(self._episodes):
+            wanted = {path for entry in self._episodes.values() for path in entry.files}
             raise DataError(
-                f"'{self.root}' lacks {len(absent)} of {len(wanted)} files, first "
+                f"'{self.root}' lacks {len(absent & wanted)} of {len(wanted)} files, first "
                 f"'{next(iter(missing.values())).relative_to(self.root)}', so that no episode is complete; "
                 "copy or download them again"
             )
@@ -211,6 +249,8 @@ class LeRobotSource:
             self._table = entry.data, read_known_columns(entry.data, _COLUMNS)
         table = self._table[1]
         if keys.EPISODE_INDEX in table.column_names:
+            if not _is_number(kind := table.schema.field(keys.EPISODE_INDEX).type):
+                raise DataError(_not_numbers(entry, keys.EPISODE_INDEX, kind))
             table = table.filter(pc.equal(table[keys.EPISODE_INDEX], entry.index))
         if len(table) != entry.length:
             raise DataError(
@@ -222,25 +262,33 @@ class LeRobotSource:
     def _first_frame(self, entry: EpisodeEntry, rows: pa.Table) -> int:
         """Which frame of the episode's video the first row goes with: 0 but where somebody has cut rows off.
 
-        The rows' times must be evenly spaced, each off by less than half a frame: frames are paired with rows by
-        their number from there on.
+        Times count from the start of the episode's video, so the first lies within it. They must be evenly spaced, each
+        off by less than half a frame: frames are paired with rows by their number from there on.
         """
         if keys.TIMESTAMP not in rows.column_names:
             return 0
         fps = self.info.fps
         times = _vectors(rows, keys.TIMESTAMP, 1, entry, np.float64)[:, 0]
-        expected = times[0] + np.arange(entry.length) / fps
-        wrong = ~(np.abs(times - expected) < 0.5 / fps)
+        spans = [span.stop - span.start for span in entry.videos.values() if span.stop is not None]
+        if times[0] <= -0.5 / fps or times[0] >= min(spans, default=math.inf):
+            raise DataError(
+                f"episode {entry.index}: the first timestamp in '{entry.data}' is {times[0]:.10g} s, expected one "
+                "within the episode; timestamps count from its start: subtract the first from all"
+            )
+        with np.errstate(invalid="ignore"):  # infinite ones
+            expected = times[0] + np.arange(entry.length) / fps
+            wrong = ~(np.abs(times - expected) < 0.5 / fps)
         if wrong.any():
             first = int(np.argmax(wrong))
             raise DataError(
-                f"episode {entry.index}: frame {first} has timestamp {times[first]:g} s, expected "
-                f"{expected[first]:g} s; the recorded rate is not the {fps:g} frames/s of info.json"
+                f"episode {entry.index}: frame {first} has timestamp {times[first]:g} s in '{entry.data}', expected "
+                f"{expected[first]:g} s; the recorded rate is not the {fps:g} frames/s of info.json: correct it there, "
+                "or leave the episode out"
             )
         return round(times[0] * fps)
 
     def _video(
-        self, entry: EpisodeEntry, feature: CameraFeature, pixel_format: str, every: int
+        self, entry: EpisodeEntry, feature: CameraFeature, pixel_format: str, every: int, skip: int = 0
     ) -> Iterator[np.ndarray]:
         span, fps = entry.videos[feature.key], self.info.fps
         whose = f"episode {entry.index}, feature '{feature.key}'"
@@ -256,7 +304,7 @@ class LeRobotSource:
                 del self._readers[feature.key]  # no closed one may stay behind where the next cannot be opened
                 reader.close()
             reader = self._readers[feature.key] = VideoReader(span.path, pixel_format)
-        yield from reader.read(span.start + first / fps, entry.length, fps, whose, every)
+        yield from reader.read(span.start + (first + skip) / fps, entry.length - skip, fps, whose, every)
 
     def _images(self, entry: EpisodeEntry, feature: CameraFeature, every: int) -> Iterator[Image.Image]:
         names = read_schema(entry.data).names
@@ -266,7 +314,8 @@ class LeRobotSource:
         column = read_table(entry.data, [feature.key], same_episode)[feature.key]
         if len(column) != entry.length:
             raise DataError(
-                f"episode {entry.index} has {len(column)} images of '{feature.key}' for {entry.length} rows"
+                f"episode {entry.index} has {len(column)} images of '{feature.key}' in '{entry.data}' for "
+                f"{entry.length} rows; leave the episode out or record it again"
             )
         for number, cell in enumerate(column):
             item = cell.as_py()
@@ -294,12 +343,35 @@ def _naming(entry: EpisodeEntry) -> Iterator[None]:
         raise DataError(f"{whose}: {error}") from error
 
 
-def _of_size(frames: Iterable[np.ndarray], feature: CameraFeature, whose: str, every: int) -> Iterator[np.ndarray]:
+def _without_absent_cameras(
+    root: Path, info: DatasetInfo, entries: tuple[EpisodeEntry, ...], absent: set[Path]
+) -> tuple[DatasetInfo, tuple[EpisodeEntry, ...]]:
+    """Leave out video features without a single file; none where that would be all of them, or every camera."""
+    gone = {key for key in info.video_keys if all(entry.videos[key].path in absent for entry in entries)}
+    cameras = {name: of for name, of in info.cameras.items() if of.key not in gone}
+    if not gone or len(gone) == len(info.video_keys) or not cameras:
+        return info, entries
+    warn(f"'{root}' has no videos of {', '.join(sorted(gone))}: left out; download them if they are wanted")
+    depth = {name: of for name, of in info.depth.items() if of.key not in gone and name in cameras}
+    seen = tuple(
+        camera if camera.name in depth else replace(camera, depth_range=None)
+        for camera in info.features.cameras
+        if camera.name in cameras
+    )
+    left = replace(info, cameras=cameras, depth=depth, features=replace(info.features, cameras=seen))
+    videos = ({key: entry.videos[key] for key in left.video_keys} for entry in entries)
+    return left, tuple(replace(entry, videos=of) for entry, of in zip(entries, videos, strict=True))
+
+
+def _of_size(
+    frames: Iterable[np.ndarray], feature: CameraFeature, entry: EpisodeEntry, whose: str, every: int
+) -> Iterator[np.ndarray]:
     for number, frame in enumerate(frames):
         if frame.shape[:2] != (feature.height, feature.width):
+            path = entry.videos[feature.key].path if feature.is_video else entry.data
             raise DataError(
-                f"{whose}: frame {number * every} is {frame.shape[0]}x{frame.shape[1]}, "
-                f"info.json says {feature.height}x{feature.width}"
+                f"{whose}: frame {number * every} is {frame.shape[0]}x{frame.shape[1]} in '{path}', "
+                f"info.json says {feature.height}x{feature.width}; correct it there, or leave the episode out"
             )
         yield frame
 
@@ -315,15 +387,24 @@ def _vectors(
         values = values.chunk(0)
     while isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         values = values.flatten()
-    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)):
-        raise DataError(f"column '{key}' of '{entry.data}' holds {values.type}, expected numbers")
-    array = values.to_numpy(zero_copy_only=False).astype(dtype)
+    if not _is_number(values.type):
+        raise DataError(_not_numbers(entry, key, values.type))
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        array = values.to_numpy(zero_copy_only=False).astype(dtype)
     if array.size != entry.length * dim:
         raise DataError(
             f"episode {entry.index}: '{key}' has {array.size / entry.length:g} dimensions in '{entry.data}', "
-            f"info.json says {dim}"
+            f"info.json says {dim}; correct its shape there, or leave the episode out"
         )
     return array.reshape(entry.length, dim)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+
+
+def _not_numbers(entry: EpisodeEntry, key: str, kind: pa.DataType) -> str:
+    return f"column '{key}' of '{entry.data}' holds {kind}, expected numbers; copy the data set again"
 
 
 def _no_column(entry: EpisodeEntry, key: str) -> str:

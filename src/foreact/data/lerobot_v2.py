@@ -13,7 +13,7 @@ from typing import Any
 
 from foreact.data.files import refuse_lfs_pointer
 from foreact.data.lerobot_info import DatasetInfo, fill_template, read_info
-from foreact.data.lerobot_source import EpisodeEntry, LeRobotSource, VideoSpan
+from foreact.data.lerobot_source import EpisodeEntry, EpisodeList, LeRobotSource, VideoSpan
 from foreact.errors import DataError
 
 EPISODES = "meta/episodes.jsonl"
@@ -23,25 +23,27 @@ TASKS = "meta/tasks.jsonl"
 class LeRobotV2Source(LeRobotSource):
     """An `EpisodeSource` over a LeRobotDataset v2.0 or v2.1 folder; see `LeRobotSource`."""
 
-    # Many small files: a few GB for 20,000 episodes. A parquet file's end holds extremes and sizes of its columns.
-    whole_file = 2**16
-    file_ends = 2**14
-
-    def __init__(self, root: str | Path, *, info: DatasetInfo | None = None) -> None:
+    def __init__(self, root: str | Path) -> None:
         """Read the metadata.
-
-        Args:
-            root: The data set's folder.
-            info: In place of what `meta/info.json` says.
 
         Raises:
             DataError: If metadata are missing, damaged or contradict each other, or no episode has all its files.
         """
         root = Path(root)
-        info = info or read_info(root)
-        entries = _read_entries(root, info, dict(_tasks(root / TASKS)))
-        metadata = [path for path in (root / EPISODES, root / TASKS) if path.is_file()]
-        super().__init__(root, info, entries.values(), metadata=metadata)
+        info = read_info(root)
+        super().__init__(root, info, read_v2_episodes(root, info))
+
+
+def read_v2_episodes(root: Path, info: DatasetInfo) -> EpisodeList:
+    """Return what `meta/episodes.jsonl` and `meta/tasks.jsonl` say; raises DataError where they are damaged."""
+    entries = _read_entries(root, info, dict(_tasks(root / TASKS)))
+    return EpisodeList(
+        entries=tuple(entries.values()),
+        metadata=tuple(path for path in (root / EPISODES, root / TASKS) if path.is_file()),
+        # Many small files: a few GB for 20,000 episodes. A parquet file's end holds extremes and sizes of its columns.
+        whole_file=2**16,
+        file_ends=2**14,
+    )
 
 
 def _read_entries(root: Path, info: DatasetInfo, tasks: Mapping[int, str]) -> dict[int, EpisodeEntry]:
@@ -65,10 +67,7 @@ def _read_entries(root: Path, info: DatasetInfo, tasks: Mapping[int, str]) -> di
         }
         task = _task(line.get("tasks"), tasks)
         entries[index] = EpisodeEntry(index=index, length=length, task=task, data=root / data, videos=videos)
-    if len(entries) < info.total_episodes:
-        raise DataError(
-            f"'{path}' lists {len(entries)} episodes, info.json {info.total_episodes}; copy the data set again"
-        )
+    info.check_count(len(entries), path)
     return entries
 
 

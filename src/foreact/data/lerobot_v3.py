@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foreact.data.lerobot_info import DatasetInfo, fill_template, read_info
-from foreact.data.lerobot_source import EpisodeEntry, LeRobotSource, VideoSpan
+from foreact.data.lerobot_source import EpisodeEntry, EpisodeList, LeRobotSource, VideoSpan
 from foreact.data.parquet import read_schema, read_table
 from foreact.errors import DataError
 
@@ -18,28 +18,26 @@ EPISODES = "meta/episodes"
 class LeRobotV3Source(LeRobotSource):
     """An `EpisodeSource` over a LeRobotDataset v3.0 folder; see `LeRobotSource`."""
 
-    def __init__(self, root: str | Path, *, info: DatasetInfo | None = None) -> None:
+    def __init__(self, root: str | Path) -> None:
         """Read the metadata.
-
-        Args:
-            root: The data set's folder.
-            info: In place of what `meta/info.json` says.
 
         Raises:
             DataError: If metadata are missing, damaged or contradict each other, or no episode has all its files.
         """
         root = Path(root)
-        info = info or read_info(root)
-        files = sorted((root / EPISODES).glob("*/*.parquet"))
-        super().__init__(root, info, _read_entries(root, info, files), metadata=files)
+        info = read_info(root)
+        super().__init__(root, info, read_v3_episodes(root, info))
 
 
-def _read_entries(root: Path, info: DatasetInfo, files: list[Path]) -> list[EpisodeEntry]:
-    """Rows of finished episodes, in the order of their indices.
+def read_v3_episodes(root: Path, info: DatasetInfo) -> EpisodeList:
+    """Return what `meta/episodes` says, in the order of the indices.
 
-    info.json is written last and says how many episodes are finished; a row beyond that number is one that a killed
-    recording did not finish. A row may be there twice where files were just being merged: the first counts.
+    A row may be there twice where files were just being merged: the first counts.
+
+    Raises:
+        DataError: If a file is missing or damaged, or there are fewer episodes than info.json counts.
     """
+    files = sorted((root / EPISODES).glob("*/*.parquet"))
     if not files:
         raise DataError(f"'{root / EPISODES}' has no parquet files; copy the data set again")
     unique: dict[int, EpisodeEntry] = {}
@@ -48,13 +46,8 @@ def _read_entries(root: Path, info: DatasetInfo, files: list[Path]) -> list[Epis
         for row in read_table(path, columns).to_pylist():
             entry = _parse(row, path, root, info)
             unique.setdefault(entry.index, entry)
-    entries = sorted(unique.values(), key=lambda entry: entry.index)
-    if len(entries) < info.total_episodes:
-        raise DataError(
-            f"'{root / EPISODES}' lists {len(entries)} episodes, info.json {info.total_episodes}; "
-            "copy the data set again"
-        )
-    return entries[: info.total_episodes]
+    info.check_count(len(unique), root / EPISODES)
+    return EpisodeList(entries=tuple(sorted(unique.values(), key=lambda of: of.index)), metadata=tuple(files))
 
 
 def _parse(row: Mapping[str, Any], path: Path, root: Path, info: DatasetInfo) -> EpisodeEntry:

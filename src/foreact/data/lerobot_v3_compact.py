@@ -217,11 +217,11 @@ def _write_rows(root: Path, rows: pa.Table, limit: int) -> pa.Table:
 
 
 def _remove_unneeded(root: Path, rows: pa.Table, video_keys: Sequence[str]) -> None:
-    places = [("meta/episodes", EPISODES_PATH), ("data", DATA_PATH)]
-    places += [(f"videos/{key}", VIDEO_PATH.replace("{video_key}", key)) for key in video_keys]
-    for prefix, template in places:
-        chunk, file, _ = _places(rows, prefix)
-        needed = {root / template.format(chunk_index=c, file_index=f) for c, f in zip(chunk, file, strict=True)}
+    places = [("meta/episodes", EPISODES_PATH, ""), ("data", DATA_PATH, "")]
+    places += [(f"videos/{key}", VIDEO_PATH, key) for key in video_keys]
+    for prefix, template, key in places:
+        numbers = zip(*_places(rows, prefix)[:2], strict=True)
+        needed = {root / template.format(video_key=key, chunk_index=chunk, file_index=file) for chunk, file in numbers}
         for path in (root / prefix).glob("chunk-*/file-*"):
             if path not in needed:
                 path.unlink()

@@ -1,7 +1,8 @@
 """Writes LeRobotDataset v3.0, an episode at a time, so that a killed recording is a valid data set (FORMATS.md 1).
 
 Workers call `stage_episode`: it encodes the videos, which takes the time. One process calls `DatasetWriter.add`,
-which moves files into place and writes `meta/info.json` last: an episode is finished when that counts it.
+which moves files into place and writes `meta/info.json` last: an episode is finished when that counts it. One that is
+complete and listed, but not counted when the process is killed, is read with a warning and written anew on resuming.
 """
 
 from __future__ import annotations

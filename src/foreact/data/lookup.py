@@ -1,8 +1,8 @@
-"""What a reader is asked for by index or name, or an error that says what there is."""
+"""What a reader is asked for by index or name, or an error that says what there is; and some of many episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,13 @@ def find_episode(root: Path, episodes: Mapping[int, T], index: int) -> T:
         indices = tuple(episodes)
         raise DataError(f"'{root}' has no episode {index}; it has {len(indices)}, from {indices[0]} to {indices[-1]}")
     return episodes[index]
+
+
+def spread_evenly(indices: Sequence[int], n: int) -> tuple[int, ...]:
+    """Return at most n of the indices, the first and the last among them where n is at least 2."""
+    if len(indices) <= n:
+        return tuple(indices)
+    return tuple(indices[round(number * (len(indices) - 1) / (n - 1))] for number in range(n))
 
 
 def find_camera(cameras: Mapping[str, T], name: str) -> T:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foreact.config import SourceConfig
-from foreact.console import console
+from foreact.console import warn
 from foreact.data.agreement import check_agreement
 from foreact.data.source import EpisodeSource, open_source
 from foreact.errors import DataError
@@ -30,15 +30,11 @@ class MixedSource:
     """
 
     def __init__(self, sources: Sequence[EpisodeSource]) -> None:
-        """Take sources that agree.
+        """Take sources that agree; `mix` checks that they do.
 
         Args:
             sources: At least one; the cameras keep the order of the first.
-
-        Raises:
-            DataError: If two of them differ in rate, names, picture sizes or units, or are the same data set.
         """
-        check_agreement(sources)
         self.parts = tuple(sources)
         self.root: Path = self.parts[0].root
         """Of the first source: a mix has no folder of its own."""
@@ -79,6 +75,11 @@ class MixedSource:
         number, own = self.origin(index)
         return self.parts[number].depth(own, camera, every)
 
+    def file_of(self, index: int) -> Path:
+        """Return the file with an episode's vectors."""
+        number, own = self.origin(index)
+        return self.parts[number].file_of(own)
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change with the content or the order of the sources."""
         prints = " ".join(part.fingerprint() for part in self.parts)
@@ -97,9 +98,19 @@ def open_sources(paths: Sequence[str | Path], config: SourceConfig = _DEFAULTS) 
     """
     if not paths:
         raise DataError("no data set was given")
-    if len(paths) == 1:
-        return open_source(paths[0], config)
-    return MixedSource([open_source(path, config) for path in paths])
+    return mix([open_source(path, config) for path in paths])
+
+
+def mix(sources: Sequence[EpisodeSource]) -> EpisodeSource:
+    """Return several sources as one, or the only one as it is.
+
+    Raises:
+        DataError: If two of them differ in rate, names, picture sizes or units, or hold the same data.
+    """
+    if len(sources) == 1:
+        return sources[0]
+    check_agreement(sources)
+    return MixedSource(sources)
 
 
 def parts_of(source: EpisodeSource) -> tuple[EpisodeSource, ...]:
@@ -137,7 +148,4 @@ def _common_camera(name: str, sources: Sequence[EpisodeSource]) -> Camera:
 
 def _say_dropped(what: str, sources: Sequence[EpisodeSource]) -> None:
     places = " and ".join(f"'{source.root}'" for source in sources)
-    console.print(
-        f"warning: {places} do not say the same about {what}, so it is not used; give it with --calibration",
-        highlight=False,
-    )
+    warn(f"{places} do not say the same about {what}, so it is not used; give it with --calibration")

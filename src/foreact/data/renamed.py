@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class RenamedSource:
     def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
         """Yield an episode's depth maps, like the original."""
         return self._source.depth(index, self._own_name.get(camera, camera), every)
+
+    def file_of(self, index: int) -> Path:
+        """Return the file with an episode's vectors, like the original."""
+        return self._source.file_of(index)
 
     def fingerprint(self) -> str:
         """Return the original's: the content is the same."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,15 +16,19 @@ from foreact.config import SourceConfig
 from foreact.data.hdf5 import (
     check_frame,
     check_length,
+    damage_named,
     get_dataset,
+    get_group,
     hdf5_fingerprint,
     is_vector,
     numbered,
     open_hdf5,
     read_vectors,
     rows,
+    vector_dim,
 )
-from foreact.data.lookup import find_camera, find_episode
+from foreact.data.layout import LOOKED_AT, Layout, usual_layout
+from foreact.data.lookup import find_camera, find_episode, spread_evenly
 from foreact.errors import ConfigError, DataError, unknown_name
 from foreact.records import Camera, Episode, Features
 
@@ -32,6 +37,8 @@ DEMO = r"demo_(\d+)"
 ACTIONS = "actions"
 FPS = 20.0
 """Of robosuite, where the file does not say."""
+_ACTIONS = f"/{ACTIONS}"
+"""In a layout; no observation's name has a `/`."""
 _HAND = ("eef_pos", "eef_quat", "gripper_qpos")
 """robomimic's own low-dimensional observations of each robot."""
 
@@ -42,8 +49,8 @@ class RobomimicSource:
     The state is `robot{n}_eef_pos`, `_eef_quat` and `_gripper_qpos` of each robot as robomimic trains on them; in a
     file without these, all floating-point vectors but those called `object...`. The rate and the task are those of the
     environment in `env_args`. Depth is passed over, since robosuite does not write metres; `/mask`, too: the split is
-    made from `train.val_fraction` and `train.seed`. A demonstration without actions has length 0, and `episode` says
-    what is wrong with it.
+    made from `train.val_fraction` and `train.seed`. Observations and their sizes are those of most demonstrations
+    (`usual_layout`). One without actions has length 0, and `episode` says what is wrong with it.
     """
 
     def __init__(self, path: str | Path, config: SourceConfig) -> None:
@@ -64,12 +71,8 @@ class RobomimicSource:
             self._demos = numbered(data, DEMO, f"'{self.root}'")
             if not self._demos:
                 raise DataError(f"{where} has no demonstrations: expected '{DATA}/demo_0', '{DATA}/demo_1', ...")
-            self.lengths: Mapping[int, int] = {
-                index: _length(data.get(f"{name}/{ACTIONS}")) for index, name in self._demos.items()
-            }
-            first = next((index for index, length in self.lengths.items() if length), next(iter(self._demos)))
             environment = _environment(data, where)
-            self._layout = _Layout(data[self._demos[first]], config, self._where(first))
+            self._layout, self.lengths = self._scan(data, config)
         self.features = self._layout.features(config.fps or _rate(environment) or FPS)
         self.episode_indices = tuple(self._demos)
         self.tasks: Mapping[int, str] = dict.fromkeys(self._demos, str(environment.get("env_name") or ""))
@@ -80,11 +83,11 @@ class RobomimicSource:
         """Return an episode's vectors.
 
         Raises:
-            DataError: If there is no such episode, or it is damaged, without frames, or not like the first one.
+            DataError: If there is no such episode, or it is damaged, without frames, or not like most others.
         """
         name, where = self._name(index), self._where(index)
         with open_hdf5(self.root, where) as file:
-            demo = file[f"{DATA}/{name}"]
+            demo = get_group(file, f"{DATA}/{name}", where)
             action = read_vectors(demo, ACTIONS, where, self.features.action_dim)
 
             def joined(sizes: Mapping[str, int]) -> np.ndarray | None:
@@ -122,6 +125,11 @@ class RobomimicSource:
         """Raise a DataError: no camera of these files has depth in metres."""
         raise DataError(f"'{self.root}': camera '{camera}' has no depth in metres")
 
+    def file_of(self, index: int) -> Path:
+        """Return the file."""
+        self._name(index)
+        return self.root
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the content changes, not its place or date.
 
@@ -133,6 +141,27 @@ class RobomimicSource:
             self._fingerprint = hdf5_fingerprint({self.root: numbers}, self.root.parent)
         return self._fingerprint
 
+    def _scan(self, data: h5py.Group, config: SourceConfig) -> tuple[_Layout, Mapping[int, int]]:
+        """What most demonstrations hold, and lengths of all: 0 where there are no actions."""
+        lengths = dict.fromkeys(self._demos, 0)
+        looked_at = set(spread_evenly(tuple(self._demos), LOOKED_AT))
+        layouts: list[Layout] = []
+        floating: set[str] = set()
+        problems: list[DataError] = []
+        for index, name in self._demos.items():
+            try:
+                with damage_named(self.root, self._where(index)):
+                    lengths[index] = _length(data[name])
+                    if index in looked_at:
+                        layout, of_floats = _layout_of(data, name, self._where(index))
+                        layouts.append(layout)
+                        floating |= of_floats
+            except DataError as error:
+                problems.append(error)
+        if not layouts:
+            raise problems[0]
+        return _Layout(usual_layout(layouts, f"'{self.root}'"), floating, config), lengths
+
     def _name(self, index: int) -> str:
         return find_episode(self.root, self._demos, index)
 
@@ -140,27 +169,36 @@ class RobomimicSource:
         return f"episode {index} ('{self.root}', {self._demos[index]})"
 
 
-class _Layout:
-    """What the first demonstration holds, and what of it is read."""
+def _layout_of(data: h5py.Group, name: str, where: str) -> tuple[Layout, set[str]]:
+    """What a demonstration holds, its actions among it, and which of its observations are floating-point vectors."""
+    demo = get_group(data, name, where)
+    observations = demo.get("obs")
+    if not isinstance(observations, h5py.Group):
+        raise DataError(f"{where} has no observations; make them with robomimic's dataset_states_to_obs.py")
+    datasets = {key: of for key, of in observations.items() if isinstance(of, h5py.Dataset)}
+    vectors = {key: (of.shape[1] if of.ndim == 2 else 1,) for key, of in datasets.items() if is_vector(of)}
+    pictures = {
+        key: (of.shape[1], of.shape[2])
+        for key, of in datasets.items()
+        if of.ndim == 4 and of.shape[3] == 3 and of.dtype == np.uint8
+    }
+    layout = {_ACTIONS: (vector_dim(demo, ACTIONS, where),), **vectors, **pictures}
+    return layout, {key for key in vectors if datasets[key].dtype.kind == "f"}
 
-    def __init__(self, demo: h5py.Group, config: SourceConfig, where: str) -> None:
-        observations = demo.get("obs")
-        if not isinstance(observations, h5py.Group):
-            raise DataError(f"{where} has no observations; make them with robomimic's dataset_states_to_obs.py")
-        datasets = {key: of for key, of in observations.items() if isinstance(of, h5py.Dataset)}
-        self.vectors = {key: of.shape[1] if of.ndim == 2 else 1 for key, of in datasets.items() if is_vector(of)}
+
+class _Layout:
+    """What most demonstrations hold, and what of it is read."""
+
+    def __init__(self, usual: Layout, floating: set[str], config: SourceConfig) -> None:
+        self._action_dim = usual[_ACTIONS][0]
+        self.vectors = {key: size[0] for key, size in usual.items() if len(size) == 1 and key != _ACTIONS}
         """Dimensions of every vector, by key."""
-        self._pictures = {
-            key: of.shape[1:3]
-            for key, of in datasets.items()
-            if of.ndim == 4 and of.shape[3] == 3 and of.dtype == np.uint8
-        }
-        floating = [key for key in self.vectors if datasets[key].dtype.kind == "f"]
-        self.state = self._chosen("low_dim_keys", config.low_dim_keys or _usual(floating))
+        self._pictures = {key: size for key, size in usual.items() if len(size) == 2}
+        usual_state = _usual([key for key in self.vectors if key in floating])
+        self.state = self._chosen("low_dim_keys", config.low_dim_keys or usual_state)
         """Dimensions of the state's parts, by key."""
         self.environment = self._chosen("environment_keys", config.environment_keys)
         """Dimensions of the coordinates' parts, by key."""
-        self._action_dim = read_vectors(demo, ACTIONS, where).shape[1]
 
     def features(self, fps: float) -> Features:
         return Features(
@@ -199,8 +237,9 @@ def _data_of(file: h5py.File, path: Path) -> h5py.Group:
     raise DataError(f"'{path}' is not a robomimic file: expected a group '{DATA}', found {holds}")
 
 
-def _length(actions: object) -> int:
-    return len(actions) if isinstance(actions, h5py.Dataset) else 0
+def _length(demo: object) -> int:
+    actions = demo.get(ACTIONS) if isinstance(demo, h5py.Group) else None
+    return len(actions) if isinstance(actions, h5py.Dataset) and actions.ndim else 0
 
 
 def _environment(data: h5py.Group, where: str) -> Mapping[str, Any]:
@@ -215,4 +254,4 @@ def _environment(data: h5py.Group, where: str) -> Mapping[str, Any]:
 def _rate(environment: Mapping[str, Any]) -> float | None:
     arguments = environment.get("env_kwargs")
     rate = arguments.get("control_freq") if isinstance(arguments, dict) else None
-    return float(rate) if isinstance(rate, int | float) and rate > 0 else None
+    return float(rate) if isinstance(rate, int | float) and 0 < rate < math.inf else None

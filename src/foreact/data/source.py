@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from foreact.config import SourceConfig
+from foreact.console import warn
 from foreact.data.aloha import EPISODE, AlohaSource
-from foreact.data.behavior import Behavior2025Source, Behavior2026Source, is_behavior
+from foreact.data.behavior import BehaviorSource, is_behavior
 from foreact.data.lerobot_info import INFO, load_json
 from foreact.data.lerobot_v2 import LeRobotV2Source
 from foreact.data.lerobot_v3 import LeRobotV3Source
@@ -20,6 +21,8 @@ from foreact.errors import DataError
 from foreact.records import Episode, Features
 
 HDF5 = ".hdf5"
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+"""Of LeRobotDatasets that are known."""
 _DEFAULTS = SourceConfig()
 
 
@@ -57,6 +60,9 @@ class EpisodeSource(Protocol):
     def depth(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
         """Yield the depth maps of an RGB-D camera in order, float32 (H, W) in metres; like `frames`."""
 
+    def file_of(self, index: int) -> Path:
+        """Return the file with an episode's vectors, for messages; raises DataError where there is no such episode."""
+
     def fingerprint(self) -> str:
         """Return a short text that changes when the content changes."""
 
@@ -75,7 +81,8 @@ def open_source(path: str | Path, config: SourceConfig = _DEFAULTS) -> EpisodeSo
     if root.is_file() and root.suffix == HDF5:
         return RobomimicSource(root, config)
     if not root.is_dir():
-        raise DataError(f"no data set at '{root}': {'it is a file' if root.exists() else 'there is no such folder'}")
+        what = f"it is a file; give a folder, or a robomimic file that ends in {HDF5}"
+        raise DataError(f"no data set at '{root}': {what if root.exists() else 'there is no such folder'}")
     if not (root / INFO).is_file():
         files = sorted(root.glob(f"*{HDF5}"))
         if any(re.fullmatch(EPISODE, file.name) for file in files):
@@ -85,11 +92,14 @@ def open_source(path: str | Path, config: SourceConfig = _DEFAULTS) -> EpisodeSo
         raise DataError(f"no data set at '{root}': expected {INFO} of a LeRobotDataset, found {_found(root)}")
     content = load_json(root / INFO)
     version = str(content.get("codebase_version"))
-    if version.startswith("v3."):
-        return Behavior2026Source(root) if is_behavior(content) else LeRobotV3Source(root)
-    if version.startswith("v2."):
-        return Behavior2025Source(root) if is_behavior(content) else LeRobotV2Source(root)
-    raise DataError(f"'{root / INFO}' says codebase_version {version}; expected v2.0, v2.1 or v3.0")
+    said = f"'{root / INFO}' says codebase_version {version}"
+    if not version.startswith(("v2.", "v3.")):
+        raise DataError(f"{said}; expected {', '.join(VERSIONS)}: convert the data set with LeRobot")
+    if version not in VERSIONS:
+        warn(f"{said}, which is not known; it is read like {'v3.0' if version.startswith('v3.') else 'v2.1'}")
+    if is_behavior(content):
+        return BehaviorSource(root)
+    return LeRobotV3Source(root) if version.startswith("v3.") else LeRobotV2Source(root)
 
 
 def _found(root: Path) -> str:

@@ -62,14 +62,18 @@ def statistics_of(parts: Sequence[np.ndarray]) -> VectorStatistics:
     return VectorStatistics(mean=mean, std=std, min=low, max=high, q01=q01, q99=q99, count=count)
 
 
-def check_episode(episode: Episode) -> None:
+def check_episode(episode: Episode, whose: str) -> None:
     """Refuse an episode with a number that is not finite.
+
+    Args:
+        episode: To be checked.
+        whose: The episode, for the message.
 
     Raises:
         DataError: Naming episode, key, frame and dimension of the first such number.
     """
     for key, values in vectors(episode).items():
-        check_finite(values, key, f"episode {episode.index}")
+        check_finite(values, key, whose)
 
 
 def check_finite(values: np.ndarray, key: str, whose: str) -> None:

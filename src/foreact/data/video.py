@@ -127,7 +127,8 @@ def _encodable_size(path: Path, array: np.ndarray, source_format: str) -> tuple[
         )
     if height % 2 or width % 2:
         raise DataError(
-            f"frames of video '{path.name}' are {height}x{width}; {PIXEL_FORMAT} video needs an even height and width"
+            f"frames of video '{path.name}' are {height}x{width}; {PIXEL_FORMAT} video needs an even height and "
+            "width: record or resize to such a size"
         )
     return height, width
 
@@ -179,16 +180,19 @@ class VideoReader:
             self._seek(start - tolerance)
         for number in range(n_frames):
             if self._frame is None:
+                ends = f"after {number} of {n_frames} frames" if number else f"before {start:.10g} s"
+                or_late = "" if number else "; or timestamps do not count from the episode's start"
                 raise DataError(
-                    f"{whose}: '{self.path}' ends after {number} of {n_frames} frames; "
-                    "the file is cut short or belongs to another episode, copy or record it again"
+                    f"{whose}: '{self.path}' ends {ends}; the file is cut short or belongs to another episode, copy or "
+                    f"record it again{or_late}"
                 )
             expected = start + number / fps
             if abs(self._frame.time - expected) > tolerance:
                 rate = float(self._stream.average_rate or 0)
                 raise DataError(
                     f"{whose}: frame {number} lies at {self._frame.time:.4f} s of '{self.path}', expected "
-                    f"{expected:.4f} s; the video has {rate:g} frames/s, the data set {fps:g}"
+                    f"{expected:.4f} s; the video has {rate:g} frames/s, the data set {fps:g}: leave the episode out "
+                    "or record it again"
                 )
             if self._frame.is_corrupt:  # FFmpeg would go on with a picture that it made up
                 raise DataError(f"{whose}: frame {number}: {_damaged(self.path)}")

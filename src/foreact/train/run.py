@@ -28,11 +28,13 @@ from foreact.config import (
     train_config_from_dict,
 )
 from foreact.console import console
-from foreact.data.bad_episodes import check_some_left, left_out_text, naming_skip_bad
+from foreact.data.bad_episodes import check_some_left, left_out_line, left_out_text, naming_skip_bad
 from foreact.data.calibration import read_calibration
 from foreact.data.dataset import ChunkDataset, find_bad_episodes
+from foreact.data.files import refuse_inside
+from foreact.data.frame_cache import default_cache_dir
 from foreact.data.mixed import open_sources, origin_of, parts_of
-from foreact.data.report import describe_vectors
+from foreact.data.report import describe_cameras, describe_vectors
 from foreact.data.selection import select_features
 from foreact.data.sidecar import apply_calibration
 from foreact.data.source import EpisodeSource
@@ -101,13 +103,16 @@ def train(
 
     Raises:
         ConfigError: If the configuration contradicts itself, the data or the run to be resumed.
-        DataError: If the data set is damaged or not enough.
+        DataError: If the data set is damaged or not enough, or would be written into.
         CheckpointError: If there is nothing to resume, a run stands in the way, or the disk is full.
         TrainingError: If a loss or gradient is not finite.
     """
     out = Path(out)
     newest = _checkpoint_to_resume(out, resume)
     paths = (data,) if isinstance(data, str | Path) else tuple(data)
+    for path in map(Path, paths):
+        refuse_inside(out, path, "data set")
+        refuse_inside(cache_dir or default_cache_dir(), path, "data set", "--cache-dir")
     check_source_weights(run.train, len(paths))
     source = open_sources(paths, run.source)
     recorded_features = source.features
@@ -175,6 +180,7 @@ def train(
         if trainer.is_global_zero:
             for line in describe_vectors(features, recorded):
                 console.print(line, highlight=False, no_wrap=True, overflow="ignore", crop=False)
+            console.print(describe_cameras(features), highlight=False, markup=False, soft_wrap=True)
             budget = run.train.steps * run.train.batch_size * run.train.accumulate * trainer.world_size
             console.print(
                 f"training on {len(training)} episodes ({len(samples.training)} samples), "
@@ -213,7 +219,7 @@ def _find_bad(source: EpisodeSource, features: Features, run: RunConfig, cache_d
     def note(index: int, reason: str) -> None:
         bad[index] = reason
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            console.print(f"left out episode {index}: {reason}", highlight=False, soft_wrap=True)
+            console.print(left_out_line(index, reason), highlight=False, markup=False, soft_wrap=True)
 
     find_bad_episodes(
         source,
