@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
+from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.errors import DataError
 from foreact.records import Arm, Camera, Episode, Features
 
@@ -55,6 +57,8 @@ class MadeUpSource:
     depth_factor: float = 1.0
     seen: dict[int, np.ndarray] = field(default_factory=dict)
     """By episode: the state that its pictures show, where that which was recorded is wrong."""
+    times: dict[int, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    """By episode: what becomes of its even timestamps [s]."""
 
     episode_indices: tuple[int, ...] = ()
     lengths: Mapping[int, int] = field(default_factory=dict)
@@ -72,6 +76,10 @@ class MadeUpSource:
             raise DataError(self.damaged[index])
         return self.episodes[index]
 
+    def timestamps(self, index: int) -> np.ndarray:
+        even = np.arange(self.lengths[index]) / self.features.fps
+        return self.times.get(index, lambda times: times)(even)
+
     def frames(self, index: int, camera: str, every: int = 1) -> Iterator[np.ndarray]:
         for number in range(0, self.lengths[index], every):
             shown = self.shown_frame.get((index, camera), lambda n: n)(number)
@@ -86,7 +94,10 @@ class MadeUpSource:
     def draw(self, index: int, camera: str, number: int) -> np.ndarray:
         """A textured background, a red cue and the hand as a bright square; the wrist sees the background move."""
         of = next(of for of in self.features.cameras if of.name == camera)
-        row, column = np.mgrid[: of.height, : of.width]
+        # The scene is drawn for the cameras of FEATURES; another size shows the same scene.
+        drawn_for = next(of for of in FEATURES.cameras if of.name == camera)
+        row, column = np.mgrid[: of.height, : of.width].astype(float)
+        row, column = row * drawn_for.height / of.height, column * drawn_for.width / of.width
         episode = self.episodes[index]
         state = self.seen.get(index, episode.state)
         assert state is not None
@@ -111,19 +122,22 @@ class MadeUpSource:
         for frame in self.frames(index, camera, every):
             yield (self.depth_factor * (0.4 + frame[..., 0] / 500)).astype(np.float32)
 
+    def file_of(self, index: int) -> Path:
+        return self.root / str(index)
+
     def fingerprint(self) -> str:
         return f"made-up-{self.seed}"
 
 
 def clean(seed: int, n_episodes: int = 24) -> MadeUpSource:
-    """Reach for a cue, close, carry to a bowl, open: smooth, with an encoder's noise; the state follows the action."""
+    """Reach for a cue, close, carry to a bowl, open: smooth, with an encoder's noise; the state follows the action.
+
+    Cues are drawn uniformly.
+    """
     rng = np.random.default_rng(seed)
     episodes = {}
-    # Cues spread evenly with a little chance, as careful people place their objects.
-    order = rng.permutation(n_episodes)
     for index in range(n_episodes):
-        u, v = (order[index] + 0.5) / n_episodes, (order[index] * 0.618034) % 1
-        cue = np.array([-0.3 + 0.6 * u, -0.3 + 0.6 * v]) + rng.normal(0, 0.01, 2)
+        cue = rng.uniform(-0.3, 0.3, 2)
         episodes[index] = drawn(index, cue, rng)
     return MadeUpSource(episodes=episodes, features=FEATURES, seed=seed, scenes={index: index for index in episodes})
 
@@ -154,6 +168,51 @@ def drawn(index: int, cue: np.ndarray, rng: np.random.Generator, stretch: float 
         state=state.astype(np.float32),
         environment_state=np.tile(cue, (len(action), 1)).astype(np.float32),
     )
+
+
+def to_disk(source: MadeUpSource, root: Path) -> Path:
+    """Write a set as a LeRobotDataset v3.0, its videos through our encoder, without its depth."""
+    cameras = tuple(replace(camera, depth_range=None) for camera in source.features.cameras)
+    features = replace(source.features, cameras=cameras)
+    writer = DatasetWriter(root, features=features, robot_type="made up")
+    for index in source.settle().episode_indices:
+        episode = source.episode(index)
+        vectors = {
+            "observation.state": episode.state,
+            "observation.environment_state": episode.environment_state,
+            "action": episode.action,
+        }
+        writer.add(
+            stage_episode(
+                writer.staging,
+                task=episode.task,
+                vectors={key: values for key, values in vectors.items() if values is not None},
+                frames={camera.name: list(source.frames(index, camera.name)) for camera in cameras},
+                fps=FPS,
+            )
+        )
+    writer.finish()
+    write_sidecar(root, Sidecar(arm=features.arm))
+    return root
+
+
+def of_size(source: MadeUpSource, height: int, width: int) -> MadeUpSource:
+    """Let both cameras show the same scene in another size."""
+    cameras = tuple(replace(camera, height=height, width=width) for camera in source.features.cameras)
+    source.features = replace(source.features, cameras=cameras)
+    return source
+
+
+def with_noise(source: MadeUpSource, rng: np.random.Generator) -> MadeUpSource:
+    """Add a camera's noise to all pictures that are not planted."""
+
+    def noisy(number: int, frame: np.ndarray) -> np.ndarray:
+        return np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
+
+    for index in source.episodes:
+        for camera in source.features.cameras:
+            source.picture.setdefault((index, camera.name), noisy)
+    return source
 
 
 @dataclass(frozen=True)
@@ -355,6 +414,153 @@ def _damaged(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
     return found
 
 
+def _of_some(source: MadeUpSource, share: float) -> list[int]:
+    return list(source.episodes)[:: round(1 / share)]
+
+
+def _few_grasps(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    """In three of eight, like a set of which many attempts failed."""
+    found = [index for place, index in enumerate(source.episodes) if place % 8 in (1, 4, 6)]
+    for index in found:
+        change(source, index, "state", lambda values: np.column_stack([values[:, :4], 0.8 + 0 * values[:, 4]]))
+    return found
+
+
+def _degrees(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    """A joint in degrees in a quarter of the episodes, of an arm whose limits nobody knows."""
+    source.features = replace(source.features, arm=None)
+    found = _of_some(source, 0.25)
+    for index in found:
+        for key in ("state", "action"):
+            change(source, index, key, lambda values: (values * [1, 180 / np.pi, 1, 1, 1]).astype(np.float32))
+    return found
+
+
+def _stale(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    """The state is held for 12 frames on the way to the bowl."""
+
+    def hold(values: np.ndarray) -> np.ndarray:
+        at = len(values) // 2 + 3
+        values[at : at + 12] = values[at]
+        return values
+
+    found = some(source, rng)
+    for index in found:
+        change(source, index, "state", hold)
+    return found
+
+
+def _noise(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    for index in source.episodes:
+        change(source, index, "action", lambda values: rng.normal(0, 0.5, values.shape).astype(np.float32))
+    return list(source.episodes)
+
+
+def _permuted(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    for index in source.episodes:
+        change(source, index, "action", lambda values: values[:, [0, 2, 1, 3, 4]])
+    return list(source.episodes)
+
+
+def _late(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    """The state is half a second old in all episodes."""
+    for index in source.episodes:
+        shown = source.episodes[index].state
+        assert shown is not None
+        change(source, index, "state", lambda values: values[:-10])
+        change(source, index, "action", lambda values: values[10:])
+        change(source, index, "environment_state", lambda values: values[10:])
+        source.seen[index] = shown[10:]
+    return list(source.episodes)
+
+
+def _shifted(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng)
+    for index in found:
+        change(source, index, "action", lambda values: np.concatenate([values[5:], np.repeat(values[-1:], 5, axis=0)]))
+    return found
+
+
+def _uneven(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng, 4)
+    for index in found:
+        source.times[index] = lambda times: times + rng.uniform(-0.4, 0.4, len(times)) / FPS
+    return found
+
+
+def _other_rate(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    for index in source.episodes:
+        source.times[index] = lambda times: times / 0.99
+    return list(source.episodes)
+
+
+def _gap(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng)
+    for index in found:
+        source.times[index] = lambda times: times + 0.5 * (np.arange(len(times)) > 20)
+    return found
+
+
+def _grey(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng)
+    for index in found:
+        source.picture[index, "wrist"] = lambda number, frame: frame * 0 + 128 if 20 <= number < 23 else frame
+    return found
+
+
+def _exchanged_colours(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng, 3)
+    for index in found:
+        source.picture[index, "wrist"] = lambda number, frame: frame[..., ::-1]
+    return found
+
+
+def _upside_down(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng, 3)
+    for index in found:
+        source.picture[index, "top"] = lambda number, frame: frame[::-1, ::-1]
+    return found
+
+
+def _moved_camera(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    """The upper camera is turned to the side from the middle of the set on: a fifth of the picture."""
+    for index in list(source.episodes)[len(source.episodes) // 2 :]:
+        source.picture[index, "top"] = lambda number, frame: np.roll(frame, frame.shape[1] // 5, axis=1)
+    return []
+
+
+def _slow_camera(source: MadeUpSource, rng: np.random.Generator, factor: int) -> list[int]:
+    """A camera of a lower rate, in all episodes."""
+    for index in source.episodes:
+        source.shown_frame[index, "wrist"] = lambda number: number - number % factor
+    return list(source.episodes)
+
+
+def _burst(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    found = some(source, rng)
+    for index in found:
+        source.shown_frame[index, "wrist"] = lambda number: 10 if 10 <= number < 16 else number
+    return found
+
+
+def _noisy_copy(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    one, other = some(source, rng)
+    copy = source.episodes[one]
+    assert copy.state is not None
+    noise = rng.normal(0, 0.001, copy.state.shape).astype(np.float32)
+    source.episodes[other] = replace(copy, index=other, state=copy.state + noise)
+    return [one, other]
+
+
+def _cut_copy(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
+    one, other = some(source, rng)
+    source.episodes[other] = replace(source.episodes[one], index=other)
+    for key in ("state", "action", "environment_state"):
+        change(source, other, key, lambda values: values[3:])
+    source.seen.pop(other, None)
+    return [one, other]
+
+
 FAULTS = {
     "constant dimension": Fault("constant", _constant),
     "NaN": Fault("numbers", _nan),
@@ -379,4 +585,24 @@ FAULTS = {
     "leakage": Fault("leakage", _leak),
     "outlier": Fault("outliers", _stray),
     "damaged": Fault("damaged", _damaged),
+    "few grasps": Fault("gripper", _few_grasps),
+    "degrees in some": Fault("units", _degrees),
+    "stale state": Fault("stale", _stale),
+    "noise as action": Fault("action", _noise),
+    "joints permuted": Fault("action", _permuted),
+    "late state": Fault("action", _late),
+    "action shifted in some": Fault("action", _shifted),
+    "uneven timestamps": Fault("timestamps", _uneven),
+    "another rate": Fault("timestamps", _other_rate),
+    "gap in time": Fault("timestamps", _gap),
+    "uniform grey": Fault("black", _grey),
+    "red for blue": Fault("views", _exchanged_colours),
+    "upside down": Fault("views", _upside_down),
+    "camera moved": Fault("views", _moved_camera),
+    "half the rate": Fault("doubled", partial(_slow_camera, factor=2)),
+    "a third of the rate": Fault("doubled", partial(_slow_camera, factor=3)),
+    "a tenth of the rate": Fault("doubled", partial(_slow_camera, factor=10)),
+    "burst of repeats": Fault("doubled", _burst),
+    "copy with noise": Fault("duplicates", _noisy_copy),
+    "copy cut short": Fault("duplicates", _cut_copy),
 }

@@ -1,5 +1,6 @@
-"""The commands of docs/inspect.md run, and its table names every question."""
+"""The commands of docs/inspect.md run, its table names every question, and its rates are those measured."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -25,6 +26,17 @@ def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
         assert foreact(words[1:]) == 0, line
     assert (tmp_path / "inspection-demos" / "inspection.html").is_file()
     assert inspect(open_source("demos"), frames=0).episodes == 10
+
+
+def test_page_and_readme_quote_the_measured_rates() -> None:
+    root = Path(__file__).parents[2]
+    figures = json.loads((root / "benchmarks" / "results" / "inspection_rates.json").read_text())
+    found, accused = figures["faults"], figures["clean"]
+    readme = (root / "README.md").read_text()
+    for text in (" ".join(PAGE.split()), " ".join(readme.split())):
+        assert f"{found['found']} of {found['planted']} planted faults" in text
+        assert f"{accused['accused']} of {accused['sets']} clean" in text
+    assert figures["command"] in PAGE
 
 
 def test_the_table_names_every_question() -> None:

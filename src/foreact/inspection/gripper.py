@@ -81,21 +81,32 @@ def measure_gripper(episode: Episode, grippers: list[GripperDimension]) -> Gripp
     return GripperEvents(closings=tuple(sorted(closings)), openings=tuple(sorted(openings)), length=episode.length)
 
 
-def judge_gripper(fps: float, grippers: list[GripperDimension], events: Mapping[int, GripperEvents]) -> Finding:
-    """Say how often and when the gripper closes, and in which episodes it never does."""
+def judge_gripper(
+    fps: float, grippers: list[GripperDimension], events: Mapping[int, GripperEvents], tasks: Mapping[int, str]
+) -> Finding:
+    """Say how often and when the gripper closes, and in which episodes it never does though it does in most."""
     title = "When does the gripper close?"
     if not grippers or not events:
         return Finding(
             question="gripper",
             title=title,
-            verdict="cannot tell: no dimension is called a gripper, or it never moves",
+            verdict="cannot tell: no dimension is called a gripper, finger, jaw, claw or hand, or it never moves",
             severity="note",
-            remedy="name it '...gripper...' in the data, or give the arm with foreact calibrate",
+            remedy="name it '...gripper...' in the data",
         )
     counts = {index: len(of.closings) for index, of in events.items()}
     usual = int(np.median(list(counts.values())))
     closing = [index for index, count in counts.items() if count]
-    never = [index for index, count in counts.items() if not count] if len(closing) >= 0.7 * len(counts) else []
+    of_task: dict[str, list[int]] = {}
+    for index in counts:
+        of_task.setdefault(tasks[index], []).append(index)
+    never = sorted(
+        index
+        for group in of_task.values()
+        if sum(counts[index] > 0 for index in group) > 0.5 * len(group)
+        for index in group
+        if not counts[index]
+    )
     first = [events[index].closings[0] / fps for index in closing]
     often = [index for index, count in counts.items() if usual >= 1 and count >= 3 * usual + 1]
     said = f"it closes {usual} time{'s' if usual != 1 else ''} an episode" + (
@@ -110,13 +121,14 @@ def judge_gripper(fps: float, grippers: list[GripperDimension], events: Mapping[
         title=title,
         verdict=said,
         severity="warning" if never else "fine",
-        remedy="look at these episodes; leave out those that fail" if never else "",
+        remedy="look at these episodes, and leave out those that fail" if never else "",
         evidence={
             "episodes": never,
             "many_attempts": often,
             "dimensions": [f"{of.key}: {of.name}" for of in grippers],
             "closings_by_episode": {str(index): count for index, count in counts.items()},
             "first_closing_s": first,
+            "fps_hz": fps,
             "first_closing_share": [events[index].closings[0] / events[index].length for index in closing],
         },
     )

@@ -4,100 +4,123 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
-from foreact.inspection.ranges import runs
-
 CELLS = (24, 32)
-"""Rows and columns of the cells whose mean grey is followed from frame to frame."""
+"""At most so many rows and columns of cells, whose mean grey is followed from frame to frame."""
+CELL = 8
+"""At least so many pixels either way: smaller ones follow an encoder's pulse from key frame to key frame."""
 THUMBNAIL = (12, 16)
-UNCHANGED = 1.0
-"""Grey levels of 255: where no cell changes as much, a picture is the one before; below a codec's own changes."""
 BLACK = 10.0
 """Grey levels: a picture whose mean and spread are below is black."""
-_CLEAR = 4.0
-"""A picture has clearly changed where some cell does by as many unchanged levels ..."""
-_USUAL = 0.3
-"""... and by this share of what is usual while the state moves."""
+UNIFORM = 2.0
+"""Grey levels: a picture whose pixels spread by less is of one colour; what a lens is held against has more shades."""
+_CHANGED = 3
+"""A change is the mean over so many cells that change most: one alone may be the encoder's."""
+_SAMPLED = 48
+"""Rows of pixels, at least, whose spread tells whether a picture is of one colour."""
 _CONTACT = 160
 """Width [pixels] of the pictures on the contact sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What one camera saw in one episode."""
+    """What one camera saw in one episode: in its first frame, and in `start` and those after it."""
 
-    n_frames: int
-    """How many were decoded."""
+    start: int
     first: np.ndarray
     """The first frame, uint8, `THUMBNAIL` cells of red, green, blue."""
+    last: np.ndarray
+    """The last that was looked at, likewise."""
     brightness: float
     """Mean over the frames [0, 255]."""
-    n_black: int
-    first_black: int
-    """Frame; -1 for none."""
-    n_moving: int
-    """Steps in which the state moved, among the decoded frames."""
-    change: float
-    """Median over these of the change of the cell that changes most [0, 255]."""
-    frozen_run: int
-    """Steps in which the state moved while nothing changed, in the run of unchanged frames with most of them."""
-    frozen_at: int
-    """Frame at which it began."""
-    n_repeats: int
-    """Pictures that are the one before, between pictures that are not, while the state moved."""
+    black: np.ndarray
+    """Frames whose picture is black."""
+    uniform: np.ndarray
+    """Frames whose picture is of one colour, and not black."""
+    change: np.ndarray
+    """Of each frame M from `start` on to the next, (M - 1,): of the `_CHANGED` cells that change most [0, 255]."""
+    sweep: np.ndarray
+    """The same to the frame `reach` later, (M - reach,)."""
+    reach: int
+    """Frames in a second."""
+    moved: np.ndarray
+    """Whether the state clearly moved from each frame to the next, (M - 1,)."""
+    travel: np.ndarray
+    """How far the state is a second later, (M - reach,) [ranges]."""
     picture: np.ndarray | None
     """The first frame for the contact sheet, uint8 (H, W, 3); None for most episodes."""
 
+    @property
+    def empty(self) -> np.ndarray:
+        """Frames that are black or of one colour, ascending."""
+        return np.union1d(self.black, self.uniform)
 
-def look_at(frames: Iterator[np.ndarray], moving: np.ndarray, limit: int | None, *, keep_picture: bool) -> Look:
+
+def look_at(
+    first: np.ndarray,
+    frames: Iterable[np.ndarray],
+    start: int,
+    *,
+    moving: np.ndarray,
+    way: np.ndarray,
+    reach: int,
+    keep_picture: bool,
+) -> Look:
     """Look at an episode's frames.
 
     Args:
-        frames: Of one camera, uint8 (H, W, 3), at least one.
-        moving: Bool (L - 1,), whether the state clearly moved from each frame to the next.
-        limit: How many to decode at most; None decodes all.
+        first: The episode's first frame, uint8 (H, W, 3).
+        frames: Of the same camera, from frame `start` on, at least one.
+        start: Number of the first of them.
+        moving: Bool (L - 1,), whether the state clearly moved from each frame of the episode to the next.
+        way: The state (L, D), each dimension as a share of its range.
+        reach: Frames in a second.
         keep_picture: Whether this episode is on the contact sheet.
 
     Raises:
         DataError: If the frames are damaged.
     """
-    before: np.ndarray | None = None
-    first, picture = np.zeros((*THUMBNAIL, 3), np.uint8), None
-    brightness, changes, black = [], [], []
-    for number, frame in enumerate(islice(frames, limit)):
-        if number == 0:
-            first = np.round(block_means(frame, THUMBNAIL)).astype(np.uint8)
-            picture = _small(frame) if keep_picture else None
-        cells = block_means(frame, CELLS).mean(axis=2)
-        brightness.append(float(cells.mean()))
-        black.append(brightness[-1] < BLACK and float(cells.std()) < BLACK)
-        if before is not None:
-            changes.append(float(np.abs(cells - before).max()))
-        before = cells
-    change = np.array(changes)
-    moved = moving[: len(change)]
-    usual = float(np.median(change[moved])) if moved.any() else 0.0
-    same = change < UNCHANGED
-    still = {start: int(moved[start:stop].sum()) for start, stop in runs(same)}
-    frozen_at = max(still, key=still.__getitem__, default=0)
-    clear = change > max(_CLEAR * UNCHANGED, _USUAL * usual)
-    alone = same[1:-1] & moved[1:-1] & clear[:-2] & clear[2:]
+    cells = grid(first.shape)
+    greys, shades, last = [], [], first
+    every = max(1, first.shape[0] // _SAMPLED)
+    for frame in frames:
+        greys.append(block_means(frame, cells).mean(axis=2))
+        shades.append(float(frame[::every, ::every].std(axis=(0, 1)).max()))
+        last = frame
+    seen = np.stack(greys)
+    spread, mean = seen.std(axis=(1, 2)), seen.mean(axis=(1, 2))
+    black = (mean < BLACK) & (spread < BLACK)
+    stop = start + len(seen)
     return Look(
-        n_frames=len(brightness),
-        first=first,
-        brightness=float(np.mean(brightness)) if brightness else 0.0,
-        n_black=sum(black),
-        first_black=black.index(True) if any(black) else -1,
-        n_moving=int(moved.sum()),
-        change=usual,
-        frozen_run=still.get(frozen_at, 0),
-        frozen_at=frozen_at,
-        n_repeats=int(alone.sum()),
-        picture=picture,
+        start=start,
+        first=_thumbnail(first),
+        last=_thumbnail(last),
+        brightness=float(mean.mean()),
+        black=start + np.flatnonzero(black),
+        uniform=start + np.flatnonzero(~black & (np.array(shades) < UNIFORM)),
+        change=_changes(seen, 1),
+        sweep=_changes(seen, reach),
+        reach=reach,
+        moved=moving[start : stop - 1],
+        travel=np.linalg.norm(way[start + reach : stop] - way[start : max(stop - reach, start)], axis=1),
+        picture=small(first) if keep_picture else None,
     )
+
+
+def grid(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return rows and columns of the cells of a picture (H, W, ...)."""
+    return max(1, min(CELLS[0], shape[0] // CELL)), max(1, min(CELLS[1], shape[1] // CELL))
+
+
+def _changes(cells: np.ndarray, reach: int) -> np.ndarray:
+    """Return how much pictures (M, rows, columns) differ from those `reach` later, float32 (max(M - reach, 0),)."""
+    if len(cells) <= reach:
+        return np.zeros(0, np.float32)
+    apart = np.abs(cells[reach:] - cells[:-reach]).reshape(len(cells) - reach, -1)
+    most = min(_CHANGED, apart.shape[1])
+    return np.partition(apart, -most, axis=1)[:, -most:].mean(axis=1)
 
 
 def block_means(frame: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
@@ -107,11 +130,16 @@ def block_means(frame: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
     tall, wide = height // rows, width // columns
     blocks = frame[: rows * tall, : columns * wide].reshape(rows, tall, columns, wide, 3)
     # Every second pixel of large blocks is enough, and costs a quarter.
-    sparse = blocks[:, :: 2 if tall >= 8 else 1, :, :: 2 if wide >= 8 else 1]
+    sparse = blocks[:, :: 2 if tall >= 2 * CELL else 1, :, :: 2 if wide >= 2 * CELL else 1]
     return sparse.mean(axis=(1, 3), dtype=np.float32)
 
 
-def _small(frame: np.ndarray) -> np.ndarray:
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    return np.round(block_means(frame, THUMBNAIL)).astype(np.uint8)
+
+
+def small(frame: np.ndarray) -> np.ndarray:
+    """Return a copy of a picture with at most about 160 columns."""
     step = max(1, frame.shape[1] // _CONTACT)
     return np.array(frame[::step, ::step])
 
@@ -122,25 +150,18 @@ class DepthLook:
 
     median_m: float
     """Of the pixels that have a value; 0 where none has."""
-    near_m: float
-    """5 % quantile."""
-    far_m: float
-    """95 % quantile."""
     empty_share: float
     """Pixels that are 0, negative or not finite."""
     at_end_share: float
     """Pixels at or beyond the declared range's far end."""
 
 
-def look_at_depth(maps: Iterable[np.ndarray], depth_range: tuple[float, float], limit: int) -> DepthLook:
-    """Look at the first depth maps, float (H, W) in metres, of an episode; raises like `look_at`."""
-    values = np.concatenate([depth[::4, ::4].ravel() for depth in islice(maps, limit)]).astype(np.float64)
+def look_at_depth(maps: Iterator[np.ndarray], depth_range: tuple[float, float]) -> DepthLook:
+    """Look at an episode's first depth maps, float (H, W) in metres; raises like `look_at`."""
+    values = np.concatenate([depth[::4, ::4].ravel() for depth in maps]).astype(np.float64)
     measured = values[np.isfinite(values) & (values > 0)]
-    near, median, far = np.quantile(measured, (0.05, 0.5, 0.95)) if len(measured) else (0.0, 0.0, 0.0)
     return DepthLook(
-        median_m=float(median),
-        near_m=float(near),
-        far_m=float(far),
+        median_m=float(np.median(measured)) if len(measured) else 0.0,
         empty_share=1 - len(measured) / len(values),
         at_end_share=float((measured >= 0.999 * depth_range[1]).sum() / len(values)),
     )

@@ -36,7 +36,7 @@ def judge_missing(features: Features, missing: Mapping[int, Mapping[str, np.ndar
         title="Does every number have a value?",
         verdict=verdict,
         severity="fault" if missing else "fine",
-        remedy="leave these episodes out (--skip-bad) or record them again; they are left out of what follows"
+        remedy="record these episodes again; --skip-bad trains without them, and what follows is without them"
         if missing
         else "",
         evidence={"episodes": list(missing), "dimensions": where, "count": total},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from foreact.finding import Finding
 
 _BLUE, _RED, _GREEN, _AMBER = "#3b82c4", "#c0392b", "#2a9d4a", "#e0a030"
 _CLUSTERS = ("#3b82c4", "#e0a030", "#2a9d4a", "#9f7aea", "#d8628b", "#4fb3bf")
-_MAX_BARS = 40
+_MAX_BINS = 40
+"""At most so many bins, each of whole frames."""
 
 
 def draw(finding: Finding, path: Path, *, dark: bool) -> bool:
@@ -29,55 +30,30 @@ def draw(finding: Finding, path: Path, *, dark: bool) -> bool:
     paper = "#1c1c1e" if dark else "#ffffff"
     style: dict[str, Any] = {f"{of}.facecolor": paper for of in ("figure", "axes", "savefig")}
     style |= {name: ink for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
-    style |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10.0}
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 13.0}
     with pyplot.rc_context(style):  # type: ignore[arg-type]
-        figure = pyplot.figure(figsize=(9, 3.8), layout="constrained")
+        # Narrow, with large letters: on a telephone it is shown at half its size.
+        figure = pyplot.figure(figsize=(6, 3.8), layout="constrained")
         drawn = drawing(figure, finding.evidence)
         if drawn:
-            figure.savefig(path, dpi=110)
+            figure.savefig(path, dpi=120)
         pyplot.close(figure)
     return drawn
 
 
-def draw_contact_sheet(contact: Mapping[str, Mapping[int, np.ndarray]], path: Path) -> None:
-    """Write a PNG of the first frames: a row a camera, a column an episode."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    episodes = sorted({index for of in contact.values() for index in of})
-    columns = min(6, len(episodes))
-    per_camera = -(-len(episodes) // columns)
-    figure, axes = pyplot.subplots(
-        per_camera * len(contact),
-        columns,
-        figsize=(1.5 * columns, 1.45 * per_camera * len(contact)),
-        squeeze=False,
-        layout="constrained",
-        facecolor="#808080",
-    )
-    for of_axes in axes.ravel():
-        of_axes.set_axis_off()
-    for row, (camera, pictures) in enumerate(contact.items()):
-        for place, index in enumerate(episodes):
-            if index not in pictures:
-                continue
-            at = axes[row * per_camera + place // columns, place % columns]
-            at.imshow(pictures[index])
-            at.set_title(
-                f"{camera}, {index}" if len(camera) < 14 else f"...{camera[-11:]}, {index}", fontsize=8, color="white"
-            )
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
 def _lengths(figure: Any, evidence: Any) -> bool:
     axes = figure.subplots()
-    axes.hist(evidence["length_s"], bins=min(40, max(8, len(evidence["length_s"]) // 4)), color=_BLUE)
+    axes.hist(evidence["length_s"], bins=_whole_frames([evidence["length_s"]], evidence["fps_hz"]), color=_BLUE)
     axes.set_xlabel("length [s]")
     axes.set_ylabel("episodes")
     return True
+
+
+def _whole_frames(seconds: Sequence[Sequence[float]], fps: float) -> np.ndarray:
+    """Return the edges of bins [s] of whole frames each, with the times, which are whole frames too, within them."""
+    frames = np.round(np.concatenate([np.asarray(of) for of in seconds]) * fps)
+    width = max(1, int(np.ceil((np.ptp(frames) + 1) / _MAX_BINS)))
+    return np.arange(frames.min() - 0.5, frames.max() + width, width) / fps
 
 
 def _idle(figure: Any, evidence: Any) -> bool:
@@ -85,7 +61,9 @@ def _idle(figure: Any, evidence: Any) -> bool:
     both = [evidence["start_s"], evidence["end_s"]]
     if not any(value > 0 for values in both for value in values):
         return False
-    axes.hist(both, bins=30, color=[_BLUE, _AMBER], label=["at the start", "at the end"])
+    axes.hist(
+        both, bins=_whole_frames(both, evidence["fps_hz"]), color=[_BLUE, _AMBER], label=["at the start", "at the end"]
+    )
     axes.set_xlabel("standing still [s]")
     axes.set_ylabel("episodes")
     axes.legend(frameon=False)
@@ -102,7 +80,6 @@ def _action(figure: Any, evidence: Any) -> bool:
         "action = state", (0, axes.get_ylim()[1]), color=_RED, xytext=(4, -4), textcoords="offset points", va="top"
     )
     axes.set_ylim(bottom=0)
-    axes.set_xticks(evidence["lags_frames"][::2])
     axes.set_xlabel("frames by which the state is later than the action")
     axes.set_ylabel("distance [mean steps of the state]")
     return True
@@ -111,9 +88,10 @@ def _action(figure: Any, evidence: Any) -> bool:
 def _gripper(figure: Any, evidence: Any) -> bool:
     if not evidence["first_closing_s"]:
         return False
-    left, right = figure.subplots(1, 2)
+    figure.set_size_inches(6, 6)
+    left, right = figure.subplots(2, 1)
     times = evidence["first_closing_s"]
-    left.hist(times, bins=min(20, max(4, len(times) // 3)), color=_BLUE, rwidth=0.92)
+    left.hist(times, bins=_whole_frames([times], evidence["fps_hz"]), color=_BLUE)
     left.yaxis.get_major_locator().set_params(integer=True)
     left.set_xlabel("first closing after [s]")
     left.set_ylabel("episodes")
@@ -131,7 +109,8 @@ def _coverage(figure: Any, evidence: Any) -> bool:
         return False
     judged = evidence.get("judged_by")
     colour = {index: _CLUSTERS[i % len(_CLUSTERS)] for i, of in enumerate(evidence.get("clusters", ())) for index in of}
-    for axes, (what, of) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
+    figure.set_size_inches(6, 5 * len(maps))
+    for axes, (what, of) in zip(figure.subplots(len(maps), 1, squeeze=False)[:, 0], maps.items(), strict=True):
         points = np.array(of["points"])
         axes.scatter(*points.T, s=14, c=[colour.get(index, "#888888") for index in of["episodes"]])
         if what == judged:
@@ -139,7 +118,7 @@ def _coverage(figure: Any, evidence: Any) -> bool:
             axes.scatter(*nexts[:, :2].T, s=90, marker="+", c=_RED, linewidths=1.8, label="record next")
             if len(nexts):
                 axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.06), borderaxespad=0)
-        axes.set_title(what, fontsize=10)
+        axes.set_title(what, fontsize=13)
         axes.set_xlabel(of["axes"][0])
         axes.set_ylabel(of["axes"][1])
         if np.ptp(points, axis=0).max() > 0:
@@ -155,7 +134,7 @@ def _brightness(figure: Any, evidence: Any) -> bool:
     axes.set_ylim(0, 255)
     axes.set_xlabel("episode")
     axes.set_ylabel("mean brightness [0 to 255]")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     axes.grid(alpha=0.25)
     return True
 
@@ -174,30 +153,6 @@ def _outliers(figure: Any, evidence: Any) -> bool:
     return True
 
 
-def _dimensions(figure: Any, evidence: Any) -> bool:
-    """A bar a dimension within its vector's box: the whole range pale, 98 % of the frames dark."""
-    rows = evidence["dimensions"][:_MAX_BARS]
-    figure.set_size_inches(9, 1.2 + 0.24 * len(rows))
-    axes = figure.subplots()
-    for place, row in enumerate(rows):
-        width = max(row["max"] - row["min"], 1e-12)
-        start, stop = (row["q01"] - row["min"]) / width, (row["q99"] - row["min"]) / width
-        axes.barh(place, 1, color=_BLUE, alpha=0.25)
-        axes.barh(place, max(stop - start, 0.004), left=start, color=_BLUE)
-        unit = f" {row['unit']}" if row["unit"] else ""
-        axes.text(-0.01, place, f"{row['min']:.3g}", ha="right", va="center", fontsize=8)
-        axes.text(1.01, place, f"{row['max']:.3g}{unit}", ha="left", va="center", fontsize=8)
-    short = {"observation.state": "state", "observation.environment_state": "coordinates", "action": "action"}
-    axes.set_yticks(range(len(rows)), [f"{short[row['key']]}: {row['name']}" for row in rows])
-    axes.tick_params(axis="y", length=0, pad=44)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.12)
-    axes.set_xticks([])
-    axes.spines[["bottom", "left"]].set_visible(False)
-    axes.set_xlabel("from the least to the largest value; dark: 98 % of the frames of some episodes")
-    return True
-
-
 _DRAWINGS: dict[str, Callable[[Any, Any], bool]] = {
     "lengths": _lengths,
     "idle": _idle,
@@ -206,5 +161,4 @@ _DRAWINGS: dict[str, Callable[[Any, Any], bool]] = {
     "coverage": _coverage,
     "brightness": _brightness,
     "outliers": _outliers,
-    "dimensions": _dimensions,
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,7 +12,7 @@ from foreact import keys
 from foreact.data.statistics import names_of
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
-from foreact.inspection.words import episodes_text, is_gripper, unit_of
+from foreact.inspection.words import all_episodes, episodes_text, is_gripper, unit_of
 from foreact.normalizer import NARROWEST
 from foreact.records import Features
 
@@ -21,7 +22,11 @@ _RUN = 4
 _ROUND = (1.0, 100.0, 180.0, 0.5 * np.pi, np.pi)
 """Values at which commands are cut off in published formats, of either sign."""
 _NOW_AND_THEN = 0.1
-"""Share of the episodes below which commands at a limit are only noted."""
+"""Share of the episodes up to which commands at a limit are only noted."""
+_EPISODES = 3
+"""Fewer episodes are chance, and do not show what coordinates do."""
+_REMARKS = {"saturation": "cut off", "joint_range": "out of range", "jumps": "jumps", "units": "two units"}
+"""By question."""
 _ALMOST = 0.01
 """Nearly constant: 98 % of the frames lie within this share of the range."""
 
@@ -45,6 +50,8 @@ class Reach:
     """Such runs, of at least `_RUN` frames."""
     n_clipped_high: np.ndarray
     length: int
+    squares: np.ndarray
+    """Sum of the squares over the frames, float64."""
 
 
 def measure_reach(values: np.ndarray, scale: Scale) -> Reach:
@@ -60,6 +67,7 @@ def measure_reach(values: np.ndarray, scale: Scale) -> Reach:
         min=low,
         max=high,
         total=values.sum(axis=0),
+        squares=(values**2).sum(axis=0),
         step=steps.max(axis=0),
         step_at=steps.argmax(axis=0) + 1,
         clipped_low=clipped_low,
@@ -108,6 +116,8 @@ class Reaches:
     n_clipped_high: np.ndarray
     mean: np.ndarray
     """(D,)."""
+    std: np.ndarray
+    """(D,)."""
 
 
 def gather(
@@ -126,14 +136,32 @@ def gather(
         }
         frames = sum(item.length for item in of.values())
         mean = columns.pop("total").sum(axis=0) / frames
+        std = np.sqrt(np.maximum(columns.pop("squares").sum(axis=0) / frames - mean**2, 0))
         gathered.append(
-            Reaches(key=key, names=names, scale=scales[key], episodes=np.array(list(of)), mean=mean, **columns)
+            Reaches(key=key, names=names, scale=scales[key], episodes=np.array(list(of)), mean=mean, std=std, **columns)
         )
     return tuple(gathered)
 
 
-def describe_ranges(features: Features, all_of: tuple[Reaches, ...]) -> Finding:
-    """Return a table of every dimension: key, name, unit, least, mean and largest value, usual and largest step."""
+def remarks(findings: Sequence[Finding]) -> dict[str, str]:
+    """Return what findings say of dimensions, in a word or two, by `key: name`."""
+    said: dict[str, list[str]] = {}
+    for finding in findings:
+        evidence = finding.evidence
+        for word, labels in (
+            ("constant", evidence.get("constant", ())),
+            ("hardly moves", evidence.get("nearly_constant", ())),
+            ("not finite", evidence.get("dimensions", ()) if finding.question == "numbers" else ()),
+            (_REMARKS.get(finding.question, ""), evidence.get("episodes_by_dimension", ())),
+        ):
+            for label in labels:
+                # A label is the dimension and, in brackets or after `at` or `by`, what is said of it.
+                said.setdefault(re.split(r" \(| at -?[\d.]| by -?[\d.]", label)[0], []).append(word)
+    return {label: ", ".join(dict.fromkeys(words)) for label, words in said.items()}
+
+
+def describe_ranges(features: Features, all_of: tuple[Reaches, ...], said: Mapping[str, str]) -> Finding:
+    """Return a table of every dimension: key, name, unit, range, mean, spread, steps, and `remarks`."""
     rows = [
         {
             "key": of.key,
@@ -142,10 +170,12 @@ def describe_ranges(features: Features, all_of: tuple[Reaches, ...]) -> Finding:
             "min": float(of.min[:, dim].min()),
             "mean": float(of.mean[dim]),
             "max": float(of.max[:, dim].max()),
+            "std": float(of.std[dim]),
             "q01": float(of.scale.low[dim]),
             "q99": float(of.scale.high[dim]),
             "usual_step": float(of.scale.step[dim]),
             "largest_step": float(of.step[:, dim].max()),
+            "remark": said.get(f"{of.key}: {name}", ""),
         }
         for of in all_of
         for dim, name in enumerate(of.names)
@@ -166,6 +196,8 @@ def judge_constant(all_of: tuple[Reaches, ...]) -> Finding:
     for of in all_of:
         span = of.max.max(axis=0) - of.min.min(axis=0)
         for dim, name in enumerate(of.names):
+            if span[dim] < NARROWEST and of.key == keys.ENVIRONMENT_STATE and len(of.episodes) < _EPISODES:
+                continue  # a place is the same throughout an episode
             if span[dim] < NARROWEST:
                 constant.append(f"{of.key}: {name} ({of.mean[dim]:.4g})")
             elif of.scale.spread[dim] < _ALMOST * span[dim]:
@@ -208,15 +240,16 @@ def judge_saturation(features: Features, all_of: tuple[Reaches, ...]) -> Finding
                 (high, of.clipped_high[:, dim], of.n_clipped_high[:, dim], of.max[:, dim] >= high - touch[dim]),
             ):
                 hit = at & (run >= least)
-                if not (hit.sum() >= 2 or (hit & (run >= 3 * least)).any()):
+                if hit.sum() < _EPISODES and not (hit & (run >= 3 * least)).any():
                     continue
                 if of.key == keys.ACTION and np.median(count[hit]) < 2 and not _is_limit(features, name, float(end)):
                     continue
                 found[f"{of.key}: {name} at {end:.4g}"] = of.episodes[hit].tolist()
-    concerned = sorted({index for of_dim in found.values() for index in of_dim})
+    concerned = all_episodes(found)
     # A demonstrator who now and then asks for more than the arm can do has made no mistake.
-    few = sum(len(of.episodes) for of in all_of if of.key == keys.ACTION) * _NOW_AND_THEN
-    harmless = all(name.startswith(f"{keys.ACTION}: ") and len(of_dim) < few for name, of_dim in found.items())
+    usual = _NOW_AND_THEN * sum(len(of.episodes) for of in all_of if of.key == keys.ACTION)
+    few = usual + 2 * np.sqrt(usual) + 1  # as chance gives them
+    harmless = all(name.startswith(f"{keys.ACTION}: ") and len(of_dim) <= few for name, of_dim in found.items())
     return Finding(
         question="saturation",
         title="Is a signal cut off?",
@@ -225,7 +258,11 @@ def judge_saturation(features: Features, all_of: tuple[Reaches, ...]) -> Finding
         if found
         else "no dimension stays at its extreme after coming there at speed",
         severity=("note" if harmless else "warning") if found else "fine",
-        remedy="calibrate that joint again, or widen the limit of its driver, and record these episodes again"
+        remedy=(
+            "nothing, if these commands were meant to go as far as the arm can"
+            if harmless
+            else "calibrate that joint again, or widen the limit of its driver, and record these episodes again"
+        )
         if found
         else "",
         evidence={"episodes": concerned, "episodes_by_dimension": found},
@@ -249,7 +286,7 @@ def judge_joint_range(features: Features, all_of: tuple[Reaches, ...]) -> Findin
             title=title,
             verdict="cannot tell: the data set does not say the arm's joint limits",
             severity="note",
-            remedy="give the arm with foreact calibrate",
+            remedy="give the arm with foreact calibrate" if features.cameras else "",
         )
     arm, found = features.arm, {}
     for of in all_of:
@@ -265,7 +302,7 @@ def judge_joint_range(features: Features, all_of: tuple[Reaches, ...]) -> Findin
                 found[f"{of.key}: {joint} ({span}, limits {lower:.3g} to {upper:.3g} {arm.unit})"] = of.episodes[
                     outside
                 ].tolist()
-    concerned = sorted({index for of_dim in found.values() for index in of_dim})
+    concerned = all_episodes(found)
     return Finding(
         question=question,
         title=title,
@@ -277,7 +314,7 @@ def judge_joint_range(features: Features, all_of: tuple[Reaches, ...]) -> Findin
         remedy="check the arm's unit (rad or deg) and zero in meta/foreact.json, or calibrate the arm again"
         if found
         else "",
-        evidence={"episodes": concerned, "episodes_by_joint": found},
+        evidence={"episodes": concerned, "episodes_by_dimension": found},
     )
 
 
@@ -303,7 +340,7 @@ def judge_jumps(features: Features, all_of: tuple[Reaches, ...]) -> Finding:
                 label = f"{of.key}: {name} by {of.step[worst, dim]:.3g} (usually up to {usual[dim]:.3g})"
                 found[label] = of.episodes[hit].tolist()
                 frames[label] = {int(of.episodes[i]): int(of.step_at[i, dim]) for i in hit}
-    concerned = sorted({index for of_dim in found.values() for index in of_dim})
+    concerned = all_episodes(found)
     first = next(iter(frames.items()), None)
     return Finding(
         question="jumps",

@@ -10,6 +10,7 @@ import numpy as np
 
 from foreact.data.source import EpisodeSource
 from foreact.finding import Finding
+from foreact.inspection.cleanup import Cleanup
 from foreact.inspection.gripper import GripperEvents
 from foreact.inspection.ranges import Reaches
 from foreact.presets import R1PRO_ACTION, R1PRO_STATE, preset
@@ -90,7 +91,7 @@ def _preset(source: EpisodeSource) -> tuple[str, str]:
     why = f"pictures of {tallest} pixels height" if features.cameras else "no pictures"
     if grounded:
         why += ", coordinates, a calibrated camera and the arm's kinematics"
-    elif features.environment_dim >= 2:
+    elif features.environment_dim >= 2 and features.cameras:
         why += "; with foreact calibrate the grounded recipe could be used"
     return name, f"{name}: {why}"
 
@@ -122,15 +123,18 @@ def _chunk(source: EpisodeSource, events: Mapping[int, GripperEvents], published
     return chunk, f"chunk of {chunk / fps:.1f} s: {why}, {limits}"
 
 
-def judge_settings(settings: Settings, data: str, trim_remedy: str) -> Finding:
-    """Return the command to type; trimming comes first where it is needed."""
+def judge_settings(settings: Settings, data: str, cleanup: Cleanup) -> Finding:
+    """Return the command to type; what all findings ask for comes before it."""
     options = " ".join(f"{flag} {value}" for flag, value in settings.options.items())
-    command = f"foreact train {settings.name} --data {shlex.quote(data)} --out runs/{settings.name} {options}".rstrip()
+    trained_on = str(cleanup.out) if cleanup.command else data
+    command = (
+        f"foreact train {settings.name} --data {shlex.quote(trained_on)} --out runs/{settings.name} {options}".rstrip()
+    )
     return Finding(
         question="recommendation",
         title="How to train on it",
         verdict="; ".join(settings.reasons),
         severity="note",
-        remedy=f"{trim_remedy}, then {command} with OUT as the data" if trim_remedy else command,
+        remedy=f"{cleanup.command} && {command}" if cleanup.command else command,
         evidence={"command": command, "preset": settings.name, "options": dict(settings.options)},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from foreact.data.source import EpisodeSource
 from foreact.data.statistics import vectors
 from foreact.data.trim import moving_part, still_tolerances
 from foreact.finding import Finding
+from foreact.inspection.cleanup import cleaned
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import episodes_text, share_text
 from foreact.records import Episode
@@ -33,16 +34,22 @@ class Idle:
     length: int
 
 
-def is_moving(
-    episode: Episode, scales: Mapping[str, Scale], keys_used: tuple[str, ...], *, times: float = 1.0
-) -> np.ndarray:
-    """Return for each step (L - 1,) whether any dimension of some vectors changes so many times more than noise."""
-    moving = np.zeros(max(episode.length - 1, 0), bool)
-    for key, values in vectors(episode).items():
-        if key in keys_used:
-            steps = np.abs(np.diff(values.astype(np.float64), axis=0))
-            moving |= (steps > times * scales[key].least_step).any(axis=1)
-    return moving
+def is_moving(episode: Episode, scales: Mapping[str, Scale], key: str, but: Sequence[int], times: float) -> np.ndarray:
+    """Return for each step (L - 1,) whether the arm moves.
+
+    Args:
+        episode: Of L frames.
+        scales: What is usual, by key.
+        key: Of the vector that tells.
+        but: Dimensions that do not count: a gripper's way is too small for some cameras to see.
+        times: How many times more than noise a dimension has to change.
+    """
+    values = vectors(episode).get(key)
+    if values is None:
+        return np.zeros(max(episode.length - 1, 0), bool)
+    moving = np.abs(np.diff(values.astype(np.float64), axis=0)) > times * scales[key].least_step
+    moving[:, list(but)] = False
+    return np.asarray(moving.any(axis=1))
 
 
 def idle_tolerances(scales: Mapping[str, Scale]) -> dict[str, np.ndarray]:
@@ -74,12 +81,13 @@ def judge_idle(data: str, fps: float, idle: Mapping[int, Idle]) -> Finding:
         if long
         else f"{share_text(waited, total)} of all frames stand still at an episode's start or end",
         severity="warning" if long else "fine",
-        remedy=f"foreact convert {shlex.quote(data)} --out OUT --trim-idle" if long else "",
+        remedy=f"foreact convert {shlex.quote(data)} {shlex.quote(str(cleaned(data)))} --trim-idle" if long else "",
         evidence={
             "episodes": long,
             "idle_share": waited / total if total else 0.0,
             "start_s": [start for start, _ in seconds.values()],
             "end_s": [end for _, end in seconds.values()],
+            "fps_hz": fps,
         },
     )
 
@@ -114,6 +122,6 @@ def judge_lengths(source: EpisodeSource) -> Finding:
         if found
         else f"usual are {usual}, from {lengths.min() / fps:.1f} to {lengths.max() / fps:.1f} s",
         severity="warning" if found else "fine",
-        remedy="look at them; leave out those that do not show the task" if found else "",
+        remedy="look at them, and leave out those that do not show the task" if found else "",
         evidence={"episodes": found, "length_s": (lengths / fps).tolist(), "fps_hz": fps},
     )

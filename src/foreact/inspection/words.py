@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from foreact import keys
 from foreact.records import Features
 
 _SHOWN = 8
 _SUFFIXES = {"rad": "rad", "radians": "rad", "deg": "deg", "degrees": "deg", "m": "m", "mm": "mm", "s": "s"}
+
+_GRIPPERS = ("finger", "jaw", "claw")
+_NOT_A_PLACE = ("vel", "qvel", "effort", "torque", "current", "force")
+_OF_A_POSE = frozenset(("x", "y", "z", "w", "qx", "qy", "qz", "qw", "roll", "pitch", "yaw", "rx", "ry", "rz", "quat"))
+"""A hand's pose is where it is, not how far it is open."""
 
 
 def episodes_text(indices: Sequence[int]) -> str:
@@ -20,6 +25,16 @@ def episodes_text(indices: Sequence[int]) -> str:
     if len(indices) > _SHOWN:
         return f"episodes {', '.join(shown)} and {len(indices) - _SHOWN} more"
     return f"episodes {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def all_episodes(found: Mapping[str, Sequence[int]]) -> list[int]:
+    """Return the episodes under all names together, ascending."""
+    return sorted({index for of in found.values() for index in of})
+
+
+def said(found: Mapping[str, Sequence[int]]) -> str:
+    """Return names, of cameras or pairs of them, with their episodes in words."""
+    return "; ".join(f"{name} in {episodes_text(episodes)}" for name, episodes in found.items())
 
 
 def episode_ranges(indices: Sequence[int]) -> str:
@@ -39,6 +54,11 @@ def share_text(part: float, whole: float) -> str:
     return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
 
 
+def short_key(key: str) -> str:
+    """Return a vector's key in a word."""
+    return {keys.STATE: "state", keys.ENVIRONMENT_STATE: "coordinates"}.get(key, key)
+
+
 def unit_of(features: Features, key: str, name: str) -> str:
     """Return a dimension's unit where the arm, the coordinates or the name itself say it, else an empty text."""
     if features.arm is not None and name in features.arm.joints:
@@ -53,5 +73,9 @@ def is_gripper(features: Features, name: str) -> bool:
     """Whether a dimension opens and closes a gripper; velocities and efforts of one do not count."""
     if features.arm is not None and features.arm.gripper is not None:
         return name == features.arm.gripper
-    plain = name.lower()
-    return "gripper" in plain and not any(word in plain for word in ("vel", "effort", "torque", "current"))
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    if any(word.startswith(_NOT_A_PLACE) for word in words):
+        return False
+    if any("gripper" in word or word.startswith(_GRIPPERS) for word in words):
+        return True
+    return "hand" in words and not _OF_A_POSE & set(words)
