@@ -24,7 +24,7 @@ from foreact.data.depth import decode_depth
 from foreact.data.files import content_hash, missing_files
 from foreact.data.lerobot_info import INFO, CameraFeature, DatasetInfo
 from foreact.data.lookup import find_camera, find_episode
-from foreact.data.parquet import read_known_columns, read_schema, read_table
+from foreact.data.parquet import RowGroups, read_schema, read_table
 from foreact.data.sidecar import SIDECAR, apply_calibration, read_sidecar, scenes_of
 from foreact.data.video import VideoReader
 from foreact.errors import DataError
@@ -116,7 +116,7 @@ class LeRobotSource:
         self.lengths: Mapping[int, int] = {index: entry.length for index, entry in self._episodes.items()}
         self.tasks: Mapping[int, str] = {index: entry.task for index, entry in self._episodes.items()}
         self.scenes: Mapping[int, int] = scenes_of(self.episode_indices, sidecar)
-        self._table: tuple[Path, pa.Table] | None = None
+        self._file: RowGroups | None = None
         self._readers: dict[str, VideoReader] = {}
         self._fingerprint: str | None = None
 
@@ -244,10 +244,11 @@ class LeRobotSource:
         return entry
 
     def _rows(self, entry: EpisodeEntry) -> pa.Table:
-        """An episode's vectors and times; the file's table is kept for the next episode."""
-        if self._table is None or self._table[0] != entry.data:
-            self._table = entry.data, read_known_columns(entry.data, _COLUMNS)
-        table = self._table[1]
+        """An episode's vectors and times."""
+        file = self._file
+        if file is None or file.path != entry.data:
+            file = self._file = RowGroups(entry.data, _COLUMNS, by=keys.EPISODE_INDEX)
+        table = file.read(entry.index)
         if keys.EPISODE_INDEX in table.column_names:
             if not _is_number(kind := table.schema.field(keys.EPISODE_INDEX).type):
                 raise DataError(_not_numbers(entry, keys.EPISODE_INDEX, kind))
