@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foreact.data.lookup import spread_evenly
 from foreact.inspection.alike import aligned_distance, neighbours
 from foreact.inspection.cameras import count_repeats
 from foreact.inspection.clock import measure_clock
@@ -14,7 +15,7 @@ from foreact.inspection.gripper import GripperDimension, measure_gripper
 from foreact.inspection.looks import Look, block_means, look_at
 from foreact.inspection.plan import plan_looks, read_window
 from foreact.inspection.ranges import measure_reach, runs
-from foreact.inspection.scale import Scale, spread_evenly
+from foreact.inspection.scale import Scale
 from foreact.inspection.timing import idle_tolerances, measure_idle
 from foreact.inspection.words import episode_ranges, is_gripper
 from foreact.records import Episode
@@ -269,3 +270,18 @@ def test_episode_ranges_are_what_convert_takes() -> None:
 def test_items_are_spread_evenly_with_both_ends() -> None:
     assert list(spread_evenly(range(9), 3)) == [0, 4, 8]
     assert list(spread_evenly((4, 5), 3)) == [4, 5]
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.02, 0.1, 0.5, 0.9])
+def test_however_little_is_affordable_every_episode_is_looked_at(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    source = clean(seed=1, n_episodes=12).settle()
+    pixels = sum(camera.height * camera.width for camera in source.features.cameras)
+    total = sum(source.lengths.values())
+    monkeypatch.setattr("foreact.inspection.plan._BUDGET", int(share * total * pixels))
+    windows = plan_looks(source, None).windows
+    assert set(windows) == set(source.lengths)
+    for index, (first, stop) in windows.items():
+        assert 0 <= first < stop <= source.lengths[index]
+    looked_at = sum(stop - first for first, stop in windows.values())
+    if share >= 0.5:
+        assert 0.5 * share < looked_at / total <= 1

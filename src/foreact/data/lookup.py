@@ -20,9 +20,11 @@ def find_episode(root: Path, episodes: Mapping[int, T], index: int) -> T:
 
 
 def spread_evenly(indices: Sequence[int], n: int) -> tuple[int, ...]:
-    """Return at most n of the indices, the first and the last among them where n is at least 2."""
+    """Return at most n of the indices, in order: the first alone, or the first and the last among them."""
     if len(indices) <= n:
         return tuple(indices)
+    if n == 1:
+        return (indices[0],)
     return tuple(indices[round(number * (len(indices) - 1) / (n - 1))] for number in range(n))
 
 

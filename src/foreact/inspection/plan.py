@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from foreact.data.lookup import spread_evenly
 from foreact.data.source import EpisodeSource
-from foreact.inspection.scale import spread_evenly
 from foreact.inspection.words import share_text
 
 _BUDGET = 4e9
@@ -94,7 +94,7 @@ def plan_looks(source: EpisodeSource, frames: int | None) -> Plan:
         left = max(0, affordable - sum(lengths[index] for index in whole))
         least = max(2, round(_WINDOW_S * source.features.fps))
         # Where a window of each is too much, some episodes have one and of the others only the first picture is seen.
-        with_window = spread_evenly(others, max(2, left // least)) if others else {}
+        with_window = spread_evenly(others, max(2, left // least)) if others else ()
         longest = max(least, left // max(1, len(with_window)))
         wanted = {index: longest if index in with_window else 1 for index in others}
         windows = _windows(lengths, {index: lengths[index] if index in whole else wanted[index] for index in lengths})

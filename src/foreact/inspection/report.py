@@ -15,6 +15,7 @@ import numpy as np
 
 from foreact import keys
 from foreact.console import console, progress_bar
+from foreact.data.lookup import spread_evenly
 from foreact.data.source import EpisodeSource
 from foreact.data.statistics import vectors
 from foreact.errors import ConfigError, DataError
@@ -56,7 +57,7 @@ from foreact.inspection.ranges import (
     remarks,
 )
 from foreact.inspection.recommend import judge_settings, recommend
-from foreact.inspection.scale import Scale, spread_evenly, usual_scales
+from foreact.inspection.scale import Scale, usual_scales
 from foreact.inspection.stale import hanging, judge_stale, seen_moving
 from foreact.inspection.timing import Idle, idle_tolerances, is_moving, judge_idle, judge_lengths, measure_idle
 from foreact.inspection.units import judge_units

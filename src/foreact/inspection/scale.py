@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from foreact.data.lookup import spread_evenly
 from foreact.data.source import EpisodeSource
 from foreact.data.statistics import vectors
 from foreact.errors import DataError
@@ -77,13 +77,6 @@ def usual_scales(source: EpisodeSource) -> dict[str, Scale]:
             f"every episode of '{source.root}' holds numbers that are not finite; record it again"
         )
     return {key: _scale(np.concatenate(values[key]), np.concatenate(steps[key])) for key in values}
-
-
-def spread_evenly(items: tuple[int, ...] | range, n: int) -> Mapping[int, None]:
-    """Return at most n of the items, the first and the last among them, as an ordered set."""
-    if len(items) <= n:
-        return dict.fromkeys(items)
-    return dict.fromkeys(items[round(i * (len(items) - 1) / (n - 1))] for i in range(n))
 
 
 def _scale(values: np.ndarray, steps: np.ndarray) -> Scale:

@@ -7,10 +7,10 @@ from itertools import combinations
 
 import numpy as np
 
+from foreact.data.lookup import spread_evenly
 from foreact.finding import Finding
 from foreact.inspection.cameras import Looks, by_camera
 from foreact.inspection.looks import BLACK, Look
-from foreact.inspection.scale import spread_evenly
 from foreact.inspection.words import all_episodes, said
 
 _BETTER = 0.95
