@@ -17,14 +17,14 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import tyro
+from inference import untrained_policy
 
 import foreact
 from foreact.policy.policy import Policy
 from foreact.presets import preset
-from foreact.records import Camera, Features, VectorStatistics
+from foreact.records import Camera, Features
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.rollout import rollout
 from foreact.sim.scene import ACTION_NAMES
@@ -47,31 +47,15 @@ class Options:
     """Write the figures here as JSON."""
 
 
-def untrained_policy(name: str, task: TaskConfig) -> Policy:
-    """Return a policy of a preset with random weights, for both cameras."""
-    one = np.ones(6)
-    statistics_of = VectorStatistics(mean=0 * one, std=0.5 * one, min=-one, max=one, q01=-one, q99=one, count=1)
-    cue = VectorStatistics(**{field: getattr(statistics_of, field)[:2] for field in _FIELDS}, count=1)
-    features = Features(
+def features_of(task: TaskConfig) -> Features:
+    """Return what a policy is told of this task, with both cameras."""
+    return Features(
         action_names=ACTION_NAMES,
         state_names=ACTION_NAMES,
         environment_names=("target_x", "target_y"),
         cameras=tuple(Camera(name=camera, height=SIZE[0], width=SIZE[1]) for camera in task.cameras),
         fps=task.fps,
     )
-    torch.manual_seed(0)
-    return Policy(
-        config=preset(name).policy,
-        features=features,
-        statistics={
-            "action": statistics_of,
-            "observation.state": statistics_of,
-            "observation.environment_state": cue,
-        },
-    )
-
-
-_FIELDS = ("mean", "std", "min", "max", "q01", "q99")
 
 
 def one_at_a_time(policy: Policy, task: TaskConfig, seeds: range) -> None:
@@ -91,7 +75,7 @@ def main(options: Options) -> None:
     """Measure, print and write."""
     torch.set_num_threads(options.threads)
     task = level("L2", overhead_size=SIZE, wrist_size=SIZE)
-    policy = untrained_policy(options.preset, task)
+    policy = untrained_policy(preset(options.preset).policy, features_of(task))
     load = os.getloadavg()[0]
     seconds: dict[str, list[float]] = {"ours": [], "one at a time": []}
     for turn in range(options.turns + 1):  # the first does not count

@@ -12,6 +12,7 @@ from typing import Any
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
+from lerobot_options import SAME_NAME
 from torch import Tensor
 
 from foreact import keys
@@ -36,24 +37,6 @@ NAMES = {
     r"cross_attention": "multihead_attn",
     r"feed_forward\.": "",
 }
-SAME_IN_BOTH = (
-    "chunk_size",
-    "n_action_steps",
-    "vision_backbone",
-    "dim_model",
-    "n_heads",
-    "dim_feedforward",
-    "feedforward_activation",
-    "n_encoder_layers",
-    "n_decoder_layers",
-    "pre_norm",
-    "dropout",
-    "use_vae",
-    "latent_dim",
-    "n_vae_encoder_layers",
-    "kl_weight",
-)
-"""Options that carry LeRobot's name."""
 ONLY_THEIRS = {"vae_encoder_pos_enc"}  # a constant, which ours computes
 
 
@@ -72,7 +55,7 @@ def lerobot_policy(config: PolicyConfig, features: Features) -> ACTPolicy:
     for camera in features.cameras:
         shape = (camera.channels, camera.height, camera.width)
         inputs[keys.image_key(camera.name)] = PolicyFeature(FeatureType.VISUAL, shape)
-    same = {name: getattr(config, name) for name in SAME_IN_BOTH}
+    same = {name: getattr(config, name) for name in (*SAME_NAME, "vision_backbone")}
     outputs = {keys.ACTION: PolicyFeature(FeatureType.ACTION, (features.action_dim,))}
     return ACTPolicy(
         ACTConfig(

@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from lerobot_options import SAME_NAME
 from lerobot_twin import give_weights, lerobot_batch, lerobot_policy
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -86,14 +87,10 @@ class Pair:
 def make_pair(name: str, seed: int) -> Pair:
     """Return the networks of a preset's sizes."""
     size, n_cameras, state_dim, action_dim, batch_size = SIZES[name]
-    sizes = ("chunk_size", "dim_model", "n_heads", "dim_feedforward", "n_encoder_layers", "n_decoder_layers")
-    more = ("n_vae_encoder_layers", "latent_dim", "dropout", "kl_weight", "pre_norm", "feedforward_activation")
     of = preset(name).policy
     config = replace(
-        PolicyConfig(
-            pretrained_backbone_weights=None, camera_embedding=False, conditioning=("token",), n_action_steps=1
-        ),
-        **{option: getattr(of, option) for option in (*sizes, *more)},
+        PolicyConfig(pretrained_backbone_weights=None, camera_embedding=False, conditioning=("token",)),
+        **{option: getattr(of, option) for option in SAME_NAME},
     )
     features = Features(
         state_names=tuple(f"s{i}" for i in range(state_dim)),

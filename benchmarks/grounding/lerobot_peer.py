@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from benchmarks.grounding import lerobot_worker
 from benchmarks.grounding.lerobot_worker import read_message, write_message
+from benchmarks.lerobot_options import SAME_NAME
 
 from foreact.config import RunConfig
 from foreact.console import console
@@ -28,23 +29,6 @@ from foreact.records import Features
 
 PYTHON = Path(".venv-lerobot/bin/python")
 """Made by `make test-lerobot`."""
-_SAME_NAME = (
-    "chunk_size",
-    "n_action_steps",
-    "dim_model",
-    "n_heads",
-    "dim_feedforward",
-    "feedforward_activation",
-    "n_encoder_layers",
-    "n_decoder_layers",
-    "pre_norm",
-    "dropout",
-    "use_vae",
-    "latent_dim",
-    "n_vae_encoder_layers",
-    "kl_weight",
-)
-"""Options of a policy that LeRobot's ACT knows by the same name."""
 
 
 def train_lerobot(run: RunConfig, *, data: Path, out: Path, python: Path = PYTHON, threads: int = 1) -> None:
@@ -139,7 +123,7 @@ def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
         "policy.input_features": json.dumps(_input_features(select_features(source.features, policy))),
         "policy.vision_backbone": "resnet18",
         "policy.pretrained_backbone_weights": "null",
-        **{f"policy.{name}": _word(getattr(policy, name)) for name in _SAME_NAME},
+        **{f"policy.{name}": _word(getattr(policy, name)) for name in SAME_NAME},
         "use_policy_training_preset": "false",
         "optimizer.type": "adamw",
         "optimizer.lr": train.lr,

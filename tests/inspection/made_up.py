@@ -236,6 +236,15 @@ def change(source: MadeUpSource, index: int, key: str, edit: Callable[[np.ndarra
     source.episodes[index] = replace(episode, **{key: values})  # type: ignore[arg-type]
 
 
+def change_some(
+    source: MadeUpSource, rng: np.random.Generator, key: str, edit: Callable[[np.ndarray], np.ndarray]
+) -> list[int]:
+    found = some(source, rng)
+    for index in found:
+        change(source, index, key, edit)
+    return found
+
+
 def _constant(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
     def hold(values: np.ndarray) -> np.ndarray:
         values[:, 3] = 0.1
@@ -251,10 +260,7 @@ def _nan(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
         values[len(values) // 2, 1] = np.nan
         return values
 
-    found = some(source, rng)
-    for index in found:
-        change(source, index, "state", spoil)
-    return found
+    return change_some(source, rng, "state", spoil)
 
 
 def _saturated(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
@@ -269,10 +275,7 @@ def _jump(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
         values[len(values) // 3, 2] += 1.2
         return values
 
-    found = some(source, rng)
-    for index in found:
-        change(source, index, "state", leap)
-    return found
+    return change_some(source, rng, "state", leap)
 
 
 def _out_of_range(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
@@ -324,10 +327,7 @@ def _no_grasp(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
         values[:, 4] = 0.8
         return values
 
-    found = some(source, rng)
-    for index in found:
-        change(source, index, "state", open_all_the_way)
-    return found
+    return change_some(source, rng, "state", open_all_the_way)
 
 
 def _clusters(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
@@ -444,10 +444,7 @@ def _stale(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
         values[at : at + 12] = values[at]
         return values
 
-    found = some(source, rng)
-    for index in found:
-        change(source, index, "state", hold)
-    return found
+    return change_some(source, rng, "state", hold)
 
 
 def _noise(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
@@ -475,10 +472,9 @@ def _late(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
 
 
 def _shifted(source: MadeUpSource, rng: np.random.Generator) -> list[int]:
-    found = some(source, rng)
-    for index in found:
-        change(source, index, "action", lambda values: np.concatenate([values[5:], np.repeat(values[-1:], 5, axis=0)]))
-    return found
+    return change_some(
+        source, rng, "action", lambda values: np.concatenate([values[5:], np.repeat(values[-1:], 5, axis=0)])
+    )
 
 
 def _uneven(source: MadeUpSource, rng: np.random.Generator) -> list[int]:

@@ -246,7 +246,7 @@ class ACT(nn.Module):
                 for of in cameras
             ]
             told = [stage.repeated(len(cameras)) for stage in modulations[index]] if modulations else None
-            features = cast(Backbone, self.backbones[index])(torch.cat(images), told)
+            features = cast(Backbone, self.backbones[index])(images[0] if len(images) == 1 else torch.cat(images), told)
             tokens = linear(features.flatten(2).mT, proj.weight.flatten(1), proj.bias)
             cells |= zip([of.name for of in cameras], tokens.chunk(len(cameras)), strict=True)
         return [cells[camera.name] for camera in self.features.cameras]
