@@ -9,9 +9,9 @@ STAMP := $(VENV)/.installed
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@sh scripts/make_venv.sh $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,calibrate,vit,view,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,view,dev]'
 	@touch $(STAMP)
 
 install: $(STAMP)  ## the virtual environment and the library for headless rendering
@@ -29,7 +29,7 @@ grounding: install  ## the study of coordinate conditioning: goes on where it st
 
 bench:  ## speed of inference and training beside LeRobot's with the same weights; on an idle machine
 	sh scripts/lerobot_environment.sh
-	PYTHONPATH=src .venv-lerobot/bin/python benchmarks/speed.py --out benchmarks/results/speed.json
+	PYTHONPATH=src:runtime/src .venv-lerobot/bin/python benchmarks/speed.py --out benchmarks/results/speed.json
 
 bench-data: install  ## speed of data beside LeRobot's (needs make test-lerobot once), and memory; on an idle machine
 	$(BIN)/python benchmarks/data_speed.py --out benchmarks/results/data_speed.json

@@ -4,6 +4,6 @@ set -eu
 cd "$(dirname "$0")/.."
 sh scripts/lerobot_environment.sh
 # Warnings are LeRobot's and its libraries' own; no test may ask the network for anything.
-PYTHONPATH=src HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=disabled \
+PYTHONPATH=src:runtime/src HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=disabled \
     exec .venv-lerobot/bin/python -m pytest -o filterwarnings=default \
     -o 'pythonpath=tests_lerobot benchmarks' tests_lerobot "$@"

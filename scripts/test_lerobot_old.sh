@@ -16,6 +16,6 @@ if [ ! -e "$stamp" ] || [ constraints-lerobot-old.txt -nt "$stamp" ]; then
     touch "$stamp"
 fi
 # Warnings are LeRobot's and its libraries' own; no test may ask the network for anything.
-PYTHONPATH=src HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 \
+PYTHONPATH=src:runtime/src HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 \
     exec "$venv/bin/python" -m pytest -o filterwarnings=default -o pythonpath=tests_lerobot \
     tests_lerobot/test_reads_v21.py "$@"

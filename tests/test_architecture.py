@@ -22,7 +22,6 @@ FLOORS = {
     "normalizer": 2,
     "config": 1,
     "presets": 1,
-    "keys": 0,
     "records": 0,
     "errors": 0,
     "finding": 0,
@@ -32,6 +31,8 @@ FLOORS = {
     "console": 0,
     "intervals": 0,
 }
+RUNTIME = Path(__file__).parents[1] / "runtime" / "src" / "foreact_runtime"
+"""The robot's part: a distribution of its own, below all floors."""
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
@@ -81,3 +82,9 @@ def test_light_rooms_import_no_deep_learning_at_the_top(room_name: str) -> None:
         top_level = [node for node in body.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {name.split(".")[0] for node in top_level for name in imported(node)}
         assert not names & heavy, f"{path.name} imports {names & heavy}"
+
+
+@pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.name)
+def test_the_runtime_knows_neither_torch_nor_foreact(path: Path) -> None:
+    names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
+    assert not names & {"torch", "torchvision", "lightning", "foreact"}

@@ -9,12 +9,12 @@ import numpy as np
 from benchmarks.grounding.cells import Data, data_settings, digest, plain
 from filelock import FileLock
 
-from foreact import keys
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.sidecar import read_sidecar, write_sidecar
 from foreact.data.source import open_source
 from foreact.sim.layout import WORKSPACE
 from foreact.sim.record import ROBOT_TYPE, record, recorded_scenes
+from foreact_runtime import keys
 
 
 def prepare(data: Data, folder: Path, *, workers: int) -> Path:

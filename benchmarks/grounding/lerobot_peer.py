@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from benchmarks.grounding import lerobot_worker
 from benchmarks.grounding.lerobot_worker import read_message, write_message
-from benchmarks.lerobot_options import SAME_NAME
 
 from foreact.config import RunConfig
 from foreact.console import console
 from foreact.data.selection import select_features
 from foreact.data.source import open_source
 from foreact.data.split import split_episodes
+from foreact.deploy.lerobot_names import SAME_NAME
 from foreact.errors import ConfigError, TrainingError
-from foreact.keys import ENVIRONMENT_STATE, STATE, image_key
-from foreact.policy.executor import ChunkQueue, Executor
 from foreact.records import Features
+from foreact_runtime.executor import ChunkQueue, Executor
+from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, image_key
 
 PYTHON = Path(".venv-lerobot/bin/python")
 """Made by `make test-lerobot`."""

@@ -14,19 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foreact import keys
 from foreact.config import Normalization, PolicyConfig
 from foreact.errors import ConfigError
-from foreact.records import Batch, Features, KeyGroup, Statistics, VectorStatistics
+from foreact.records import Batch, Camera, Features, KeyGroup, Statistics, VectorStatistics
+from foreact_runtime import keys
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-NARROWEST = 1e-4
-"""A dimension that varies less than this (0.1 mm, 0.006 degrees) counts as constant and is shifted, not scaled.
-
-LeRobot divides by std + 1e-8 there, so that a movement of 1e-3 at inference becomes 1e5; the original code clips
-std at 1e-2, which also flattens real movements of slow joints.
-"""
+NARROWEST = PolicyConfig.narrowest
+"""A dimension that varies less than this counts as constant, unless a policy's configuration says otherwise."""
 
 
 class Normalizer(nn.Module):
@@ -39,6 +35,7 @@ class Normalizer(nn.Module):
             ConfigError: If statistics, declared ranges or names of binary actions do not fit the features.
         """
         super().__init__()
+        self._narrowest = config.narrowest
         self._cameras = {camera.name: camera for camera in features.cameras}
         self._add(keys.ACTION, features.action_dim, config.action_normalization, config.action_ranges, statistics)
         if features.state_dim:
@@ -51,6 +48,9 @@ class Normalizer(nn.Module):
             self._add(keys.ENVIRONMENT_STATE, features.environment_dim, method, None, statistics)
         self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self._own_colours: dict[str, str] = {}
+        for camera in features.cameras:
+            self._add_colours(camera, statistics)
 
     def _add(
         self,
@@ -60,10 +60,20 @@ class Normalizer(nn.Module):
         ranges: tuple[tuple[float, float], ...] | None,
         statistics: Statistics,
     ) -> None:
-        offset, scale = offset_and_scale(key, dim, method, ranges, statistics)
+        offset, scale = offset_and_scale(key, dim, method, ranges, statistics, self._narrowest)
         # Not persistent: the statistics in the checkpoint are the truth, and this is derived from them.
         self.register_buffer(f"{_name(key)}_offset", torch.from_numpy(offset), persistent=False)
         self.register_buffer(f"{_name(key)}_scale", torch.from_numpy(scale), persistent=False)
+
+    def _add_colours(self, camera: Camera, statistics: Statistics) -> None:
+        """A camera's own mean and standard deviation of colours in 0..1, where there are any: imported policies'."""
+        own = statistics.get(keys.image_key(camera.view_of or camera.name))
+        if own is None:
+            return
+        self._own_colours[camera.name] = f"_{len(self._own_colours)}"  # buffers may not hold dots, cameras' names may
+        for name, value in (("mean", own.mean), ("std", own.std)):
+            colours = torch.from_numpy(value.astype(np.float32)).view(3, 1, 1)
+            self.register_buffer(f"image_{name}{self._own_colours[camera.name]}", colours, persistent=False)
 
     def _scaled(self, key: str, value: Tensor) -> Tensor:
         offset, scale = self.get_buffer(f"{_name(key)}_offset"), self.get_buffer(f"{_name(key)}_scale")
@@ -77,7 +87,7 @@ class Normalizer(nn.Module):
     def normalize(self, batch: Batch) -> Batch:
         """Return the batch as the network takes it.
 
-        Colour uint8 (B, 3, H, W) becomes ImageNet-standardised float; depth (B, 1, H, W) in metres is clipped to
+        Colour uint8 (B, 3, H, W) becomes standardised float (`colours`); depth (B, 1, H, W) in metres is clipped to
         its camera's range, scaled to 0..1 and appended as channel 4, not standardised; vectors are scaled by
         their method, or thresholded where they are `binary_state`.
         """
@@ -93,13 +103,18 @@ class Normalizer(nn.Module):
         )
 
     def _image(self, camera: str, image: Tensor, depth: Mapping[str, Tensor]) -> Tensor:
-        mean, std = self.get_buffer("image_mean"), self.get_buffer("image_std")
+        mean, std = self.colours(camera)
         colour = (image.float() / 255 - mean) / std
         span = self._cameras[camera].depth_range
         if span is None:
             return colour
         near, far = span
         return torch.cat([colour, (depth[camera].clamp(near, far) - near) / (far - near)], dim=1)
+
+    def colours(self, camera: str) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation (3, 1, 1) of a camera's colours in 0..1: its own, else ImageNet's."""
+        own = self._own_colours.get(camera, "")
+        return self.get_buffer(f"image_mean{own}"), self.get_buffer(f"image_std{own}")
 
     def unnormalize_action(self, action: Tensor) -> Tensor:
         """Return normalised actions (..., A) in the robot's units; binary ones are thresholded when executed."""
@@ -117,6 +132,7 @@ def offset_and_scale(
     method: Normalization,
     ranges: tuple[tuple[float, float], ...] | None,
     statistics: Statistics,
+    narrowest: float = NARROWEST,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return float32 (D,) offset and scale, so that normalised = (raw - offset) / scale.
 
@@ -141,7 +157,7 @@ def offset_and_scale(
             "min_max": ((of.max + of.min) / 2, (of.max - of.min) / 2),
             "quantile": ((of.q99 + of.q01) / 2, (of.q99 - of.q01) / 2),
         }[method]
-    return offset.astype(np.float32), np.where(scale < NARROWEST, 1.0, scale).astype(np.float32)
+    return offset.astype(np.float32), np.where(scale < narrowest, 1.0, scale).astype(np.float32)
 
 
 def binary_dimensions(config: PolicyConfig, features: Features) -> np.ndarray:

@@ -9,14 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreact.errors import UnreachableError
-from foreact.geometry.kinematics import (
-    TOLERANCE,
-    ForwardKinematics,
-    InverseKinematics,
-    quaternion_matrix,
-    rotation_matrix,
-    rotation_vector,
-)
+from foreact.geometry.kinematics import ForwardKinematics, rotation_matrix
 from foreact.records import Arm
 from foreact.sim.backend import mujoco
 from foreact.sim.calibration import arm_of_model
@@ -24,6 +17,7 @@ from foreact.sim.env import REST_ARM
 from foreact.sim.kinematics import Kinematics
 from foreact.sim.layout import WORKSPACE
 from foreact.sim.scene import build_arm
+from foreact_runtime.kinematics import TOLERANCE, InverseKinematics, quaternion_matrix, rotation_vector
 
 REST = np.array(REST_ARM)
 PLANAR = Arm(

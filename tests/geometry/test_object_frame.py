@@ -9,8 +9,8 @@ import torch
 
 from foreact.errors import ConfigError, UnreachableError
 from foreact.geometry.object_frame import ObjectFrame, check_joints
-from foreact.policy.executor import ChunkQueue, HandPoses, TemporalEnsemble
 from foreact.records import Arm, Batch, Features
+from foreact_runtime.executor import ChunkQueue, HandPoses, TemporalEnsemble
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0)
 ARM = Arm(

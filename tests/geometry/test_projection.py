@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreact.geometry.kinematics import quaternion_matrix
 from foreact.geometry.projection import camera_pose, plane_points, project
 from foreact.records import Calibration
+from foreact_runtime.kinematics import quaternion_matrix
 
 LENS = (-0.28, 0.09, 0.0012, -0.0008, -0.01)
 """k1, k2, p1, p2, k3 of a common webcam."""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from foreact.config import PolicyConfig
-from foreact.policy.executor import ChunkQueue, TemporalEnsemble, make_executor
+from foreact.policy.settings import executor_settings
 from foreact.records import Features
+from foreact_runtime.executor import ChunkQueue, TemporalEnsemble, make_executor
 
 
 def offline(chunks: np.ndarray, tick: int, coeff: float) -> np.ndarray:
@@ -87,13 +88,15 @@ def test_the_queue_executes_the_first_actions_of_each_chunk() -> None:
 def test_the_configuration_chooses_the_executor() -> None:
     features = Features(action_names=("arm", "gripper"))
     ensemble = PolicyConfig(chunk_size=4, n_action_steps=1, temporal_ensemble_coeff=0.0)
-    assert isinstance(make_executor(ensemble, features), TemporalEnsemble)
-    assert isinstance(make_executor(PolicyConfig(chunk_size=4, n_action_steps=2), features), ChunkQueue)
+    queue = PolicyConfig(chunk_size=4, n_action_steps=2)
+    assert isinstance(make_executor(executor_settings(ensemble, features), features), TemporalEnsemble)
+    assert isinstance(make_executor(executor_settings(queue, features), features), ChunkQueue)
 
 
 def test_a_gripper_is_thresholded_after_the_average_not_before() -> None:
     config = PolicyConfig(chunk_size=2, n_action_steps=1, temporal_ensemble_coeff=0.0, binary_actions=("gripper",))
-    executor = make_executor(config, Features(action_names=("arm", "gripper")))
+    features = Features(action_names=("arm", "gripper"))
+    executor = make_executor(executor_settings(config, features), features)
     executor.add(np.array([[0.3, 0.2], [0.5, 0.9]]))
     np.testing.assert_allclose(executor.next_action(), [0.3, 1.0])
     executor.add(np.array([[0.1, -0.2], [0.0, 0.0]]))

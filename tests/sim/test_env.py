@@ -10,10 +10,10 @@ from gymnasium.utils.env_checker import check_env
 
 import foreact.sim
 from foreact.errors import ConfigError, SimulationError
-from foreact.keys import ENVIRONMENT_STATE, STATE, image_key
 from foreact.sim.env import OPEN_ANGLE, PickPlaceEnv
 from foreact.sim.expert import CARRY_HEIGHT, Expert
 from foreact.sim.task import level
+from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, image_key
 
 SMALL = {"overhead_size": (24, 32), "wrist_size": (16, 16)}
 

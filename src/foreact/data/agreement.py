@@ -7,13 +7,13 @@ from itertools import combinations
 
 import numpy as np
 
-from foreact import keys
 from foreact.console import warn
 from foreact.data.lookup import spread_evenly
 from foreact.data.source import EpisodeSource
 from foreact.data.statistics import names_of, vectors
 from foreact.errors import DataError
 from foreact.records import Camera
+from foreact_runtime import keys
 
 OTHER_WIDTH = 5.0
 """A range that is this many times wider in one source than in another is worth a warning."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from foreact import keys
 from foreact.data.lerobot_info import (
     INFO,
     CameraFeature,
@@ -30,6 +29,7 @@ from foreact.data.r1pro import ACTION_NAMES, STATE_NAMES, check_proprioception, 
 from foreact.errors import DataError
 from foreact.presets import R1PRO_ACTION, R1PRO_STATE
 from foreact.records import Camera, Episode
+from foreact_runtime import keys
 
 CAMERAS = ("left_wrist", "right_wrist", "head")
 """What the cameras are called here, in il_lib's order."""

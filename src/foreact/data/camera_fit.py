@@ -15,8 +15,8 @@ import numpy as np
 
 from foreact.data.calibration import Intrinsics
 from foreact.errors import DataError
-from foreact.geometry.kinematics import quaternion_matrix
 from foreact.records import Calibration
+from foreact_runtime.kinematics import quaternion_matrix
 
 _NARROWEST, _WIDEST = 10.0, 0.2
 """Focal lengths, in widths of the picture, between which a fit looks: 6 and 136 degrees across."""

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from foreact import keys
 from foreact.data.bad_episodes import BadEpisodeError, OnBad, read_episode
 from foreact.data.chunks import chunk_frames, downsample, downsampled_length
 from foreact.data.frame_cache import CachedFrames, cache_parts, check_frames, first_rows, gather
@@ -19,6 +18,7 @@ from foreact.data.source import EpisodeSource
 from foreact.data.statistics import vectors
 from foreact.errors import DataError
 from foreact.records import Batch, Camera, Episode, Features
+from foreact_runtime import keys
 
 
 class ChunkDataset(Dataset[Batch]):

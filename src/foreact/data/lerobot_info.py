@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foreact import keys
 from foreact.console import warn
 from foreact.data.files import refuse_lfs_pointer
 from foreact.errors import DataError
 from foreact.records import Camera, Features
+from foreact_runtime import keys
 
 INFO = "meta/info.json"
 _CHUNKS_SIZE = 1000

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from foreact import keys
 from foreact.console import warn
 from foreact.data.depth import decode_depth
 from foreact.data.files import content_hash, missing_files
@@ -29,6 +28,7 @@ from foreact.data.sidecar import SIDECAR, apply_calibration, read_sidecar, scene
 from foreact.data.video import VideoReader
 from foreact.errors import DataError
 from foreact.records import Episode
+from foreact_runtime import keys
 
 _COLUMNS = frozenset((keys.EPISODE_INDEX, keys.TIMESTAMP, keys.ACTION, keys.STATE, keys.ENVIRONMENT_STATE))
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from foreact import keys
 from foreact.data.lerobot_info import DepthCode
 from foreact.data.lerobot_v3_tables import (
     AUTO_FEATURES,
@@ -30,6 +29,7 @@ from foreact.data.video import (
 )
 from foreact.errors import DataError, unknown_name
 from foreact.records import Camera, Features
+from foreact_runtime import keys
 
 Specs = Mapping[str, Mapping[str, Any]]
 """Features as info.json describes them, by key: dtype, shape, names, for videos also how they were encoded."""

@@ -17,7 +17,6 @@ from types import MappingProxyType
 import numpy as np
 from filelock import FileLock, Timeout
 
-from foreact import keys
 from foreact.data.depth import depth_levels, encode_depth
 from foreact.data.files import cannot_write, move, write_json
 from foreact.data.lerobot_info import INFO, load_json, read_info
@@ -39,6 +38,7 @@ from foreact.data.statistics import check_finite
 from foreact.data.video import encode_depth_video, encode_video, whole_fps
 from foreact.errors import DataError
 from foreact.records import Camera, Features
+from foreact_runtime import keys
 
 TASKS_FILE = "meta/tasks.parquet"
 STATS_FILE = "meta/stats.json"

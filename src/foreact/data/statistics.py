@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreact import keys
 from foreact.errors import DataError
 from foreact.records import Episode, Features, Statistics, VectorStatistics
+from foreact_runtime import keys
 
 
 def compute_statistics(episodes: Sequence[Episode]) -> Statistics:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foreact import keys
 from foreact.data.statistics import vectors
 from foreact.records import Episode
+from foreact_runtime import keys
 
 STILL = 0.02
 """A dimension is still while it stays within this share of the range that it covers in the data set."""

@@ -18,12 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from foreact.errors import ConfigError
-from foreact.geometry.kinematics import ForwardKinematics, rotation_matrix, rotation_vector
+from foreact.geometry.kinematics import ForwardKinematics, rotation_matrix
 from foreact.records import Arm, Batch, Features
+from foreact_runtime.hand import known_arm, others, places
+from foreact_runtime.kinematics import rotation_vector
 
-POSE = 9
-"""Columns of a hand pose: position [m], then the first two columns of its orientation (Zhou et al. 2019,
-arXiv:1812.07035), which unlike angles can be averaged."""
 _STATE = ("hand_z", "hand_xx", "hand_xy", "hand_xz", "hand_zx", "hand_zy", "hand_zz", "goal_x", "goal_y")
 _CUE = 2
 _ACTION = ("move_x", "move_y", "move_z", "turn_x", "turn_y", "turn_z")
@@ -35,7 +34,7 @@ class HandPose(nn.Module):
     def __init__(self, arm: Arm, state_names: tuple[str, ...]) -> None:
         """Find the arm's joints among the state's names; raises ConfigError where one is missing."""
         super().__init__()
-        self.joints = _places("state", arm.joints, state_names)
+        self.joints = places("state", arm.joints, state_names)
         self.unit = 1.0 if arm.unit == "rad" else torch.pi / 180
         self.kinematics = ForwardKinematics(arm)
 
@@ -60,19 +59,19 @@ class ObjectFrame(nn.Module):
         super().__init__()
         self._arm = known_arm(features)
         self.hand = HandPose(self._arm, features.state_names)
-        self._action_joints = _places("action", self._arm.joints, features.action_names)
-        self._state_rest = _others(self.hand.joints, features.state_names)
-        self._action_rest = _others(self._action_joints, features.action_names)
+        self._action_joints = places("action", self._arm.joints, features.action_names)
+        self._state_rest = others(self.hand.joints, features.state_names)
+        self._action_rest = others(self._action_joints, features.action_names)
         assert self._arm.gripper is not None
-        self._gripper = _places("state", (self._arm.gripper,), features.state_names)[0]
+        self._gripper = places("state", (self._arm.gripper,), features.state_names)[0]
         self._has_goal = _has_goal(features)
 
     @staticmethod
     def features(features: Features) -> Features:
         """Return what the network sees of these features: other names and sizes of state and action."""
         arm = known_arm(features)
-        state = _others(_places("state", arm.joints, features.state_names), features.state_names)
-        action = _others(_places("action", arm.joints, features.action_names), features.action_names)
+        state = others(places("state", arm.joints, features.state_names), features.state_names)
+        action = others(places("action", arm.joints, features.action_names), features.action_names)
         return replace(
             features,
             state_names=(*_STATE, *(features.state_names[i] for i in state)),
@@ -129,8 +128,8 @@ def check_joints(features: Features, states: np.ndarray) -> None:
             moves by a hundredth of its range.
     """
     arm = known_arm(features)
-    places = _places("state", arm.joints, features.state_names)
-    joints = states[:, places].astype(np.float64) * (1.0 if arm.unit == "rad" else np.pi / 180)
+    joint_places = places("state", arm.joints, features.state_names)
+    joints = states[:, joint_places].astype(np.float64) * (1.0 if arm.unit == "rad" else np.pi / 180)
     lower, upper = np.array(arm.limits).T
     outside = ((joints < lower - 0.2) | (joints > upper + 0.2)).mean(axis=0)
     worst = int(outside.argmax())
@@ -154,31 +153,3 @@ def _has_goal(features: Features) -> bool:
             f"not {features.environment_dim}: {', '.join(features.environment_names)}"
         )
     return features.environment_dim == 2 * _CUE
-
-
-def known_arm(features: Features) -> Arm:
-    """Return the arm of some features; raises ConfigError where it or its gripper is not known."""
-    if features.arm is None or features.arm.gripper is None:
-        raise ConfigError(
-            "conditioning 'frame' needs the arm's kinematics with its gripper, and the data have none: give them with "
-            "--calibration FILE (foreact calibrate --help), or leave 'frame' out of --policy.conditioning"
-        )
-    return features.arm
-
-
-def _places(kind: str, names: tuple[str, ...], among: tuple[str, ...]) -> list[int]:
-    for name in names:
-        if name not in among:
-            known = ", ".join(among) or "nothing"
-            raise ConfigError(f"the arm's joint '{name}' is not in the {kind}, which has: {known}")
-    return [among.index(name) for name in names]
-
-
-def _others(places: list[int], among: tuple[str, ...]) -> list[int]:
-    return [place for place in range(len(among)) if place not in places]
-
-
-def action_layout(features: Features) -> tuple[list[int], list[int]]:
-    """Return the places of the arm's joints, and of all else, in the robot's action."""
-    joints = _places("action", known_arm(features).joints, features.action_names)
-    return joints, _others(joints, features.action_names)

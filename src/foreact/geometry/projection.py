@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foreact.geometry.kinematics import quaternion_matrix
 from foreact.records import Calibration
+from foreact_runtime.kinematics import quaternion_matrix
 
 Pose = tuple[Tensor, Tensor]
 """Positions (B, 3) [m] and orientations (B, 3, 3) in the base."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreact import keys
 from foreact.finding import Finding
-from foreact.geometry.kinematics import InverseKinematics
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import episodes_text
 from foreact.records import Arm, Episode, Features
+from foreact_runtime import keys
+from foreact_runtime.kinematics import InverseKinematics
 
 _LINK, _LINK_LINE = 2.0, 2.0
 """Places nearer than so many mean spacings hang together; in a line, spacings times ln n: chance leaves no such gap."""

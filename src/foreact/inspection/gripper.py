@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreact import keys
 from foreact.data.statistics import names_of
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import episodes_text, is_gripper
 from foreact.records import Episode, Features
+from foreact_runtime import keys
 
 _BAND = 0.1
 """Half the hysteresis around the threshold, as a share of the range."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from foreact import keys
 from foreact.data.statistics import names_of
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import all_episodes, episodes_text, is_gripper, unit_of
 from foreact.normalizer import NARROWEST
 from foreact.records import Features
+from foreact_runtime import keys
 
 _CLIPPED_S = 0.3
 """A run at the extreme that takes at least as long, entered or left at speed, is a signal that was cut off."""

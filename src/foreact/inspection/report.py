@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from foreact import keys
 from foreact.console import console, progress_bar
 from foreact.data.lookup import spread_evenly
 from foreact.data.source import EpisodeSource
@@ -66,6 +65,7 @@ from foreact.inspection.views import judge_same_cameras, judge_swapped, judge_vi
 from foreact.inspection.words import episodes_text, is_gripper
 from foreact.normalizer import NARROWEST
 from foreact.records import Episode
+from foreact_runtime import keys
 
 SCHEMA_VERSION = 2
 _CONTACT = 12

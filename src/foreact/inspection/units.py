@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreact import keys
 from foreact.finding import Finding
 from foreact.inspection.ranges import Reaches
 from foreact.inspection.words import all_episodes, episodes_text, is_gripper
 from foreact.normalizer import NARROWEST
 from foreact.records import Features
+from foreact_runtime import keys
 
 _FACTORS = {"degrees and radians": 180 / np.pi, "millimetres and metres": 1000.0}
 _WITHIN = 1.6

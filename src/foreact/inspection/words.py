@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from foreact import keys
 from foreact.records import Features
+from foreact_runtime import keys
 
 _SHOWN = 8
 _SUFFIXES = {"rad": "rad", "radians": "rad", "deg": "deg", "degrees": "deg", "m": "m", "mm": "mm", "s": "s"}

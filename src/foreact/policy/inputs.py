@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foreact import keys
 from foreact.config import PolicyConfig
 from foreact.data.images import center_crop, random_crop, resize_frames
 from foreact.data.statistics import statistics_of
@@ -23,6 +22,7 @@ from foreact.geometry.object_frame import HandPose, ObjectFrame, check_joints
 from foreact.geometry.projection import Pose, plane_points, project
 from foreact.normalizer import Normalizer
 from foreact.records import Batch, Camera, Features, Statistics
+from foreact_runtime import keys
 
 _log = logging.getLogger(__name__)
 

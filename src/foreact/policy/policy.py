@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from foreact.config import PolicyConfig
-from foreact.geometry.kinematics import InverseKinematics
-from foreact.geometry.object_frame import action_layout, known_arm
 from foreact.model.act import ACT
-from foreact.policy.executor import ChunkQueue, Executor, HandPoses, make_executor
 from foreact.policy.inputs import Inputs
 from foreact.policy.observation import read_observations
+from foreact.policy.settings import executor_settings
 from foreact.records import Batch, Features, Statistics
-
-Observation = Mapping[str, Any]
+from foreact_runtime.controller import Controller
+from foreact_runtime.executor import ChunkQueue, Executor, HandPoses, make_executor
+from foreact_runtime.hand import action_layout, known_arm
+from foreact_runtime.kinematics import InverseKinematics
+from foreact_runtime.observation import Observation
 
 
 class Policy:
@@ -59,11 +59,11 @@ class Policy:
         self._resize_images = resize_images
         self._seed = seed
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._executor = self.make_executor()
+        self._controller = self.make_controller()
 
     def reset(self) -> None:
         """Begin an episode: forget chunks, begin the latent's samples anew."""
-        self._executor.reset()
+        self._controller.reset()
         self._generator.manual_seed(self._seed)
 
     def act(self, observation: Observation) -> np.ndarray:
@@ -72,14 +72,12 @@ class Policy:
         Call it once a tick, `features.fps` times a second; the network runs only where the executor asks for it.
 
         Args:
-            observation: See `foreact.policy.observation.read_observations`.
+            observation: See `foreact_runtime.observation.read_observation`.
 
         Raises:
             ObservationError: If the observation is not what the policy was trained on.
         """
-        if self._executor.needs_chunk:
-            self._executor.add(self.predict_chunk(observation))
-        return self._executor.next_action()
+        return self._controller.act(observation)
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
         """Return the chunk that begins now, float32: actions (T, A) in the robot's units.
@@ -136,7 +134,11 @@ class Policy:
 
     def make_executor(self) -> Executor:
         """Return a new executor with the policy's settings, for callers that serve several robots."""
-        return make_executor(self.config, self.features)
+        return make_executor(executor_settings(self.config, self.features), self.features)
+
+    def make_controller(self) -> Controller:
+        """Return the state of one more robot or connection, which shares the network."""
+        return Controller(self.predict_chunk, self.make_executor())
 
     def split_action(self, action: np.ndarray) -> dict[str, np.ndarray]:
         """Return an action (..., A) cut into its named groups (`left_arm`: (..., 7)), or whole as `action`."""

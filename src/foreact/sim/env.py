@@ -7,7 +7,6 @@ import numpy as np
 from gymnasium import spaces
 
 from foreact.errors import SimulationError
-from foreact.keys import ENVIRONMENT_STATE, STATE, image_key
 from foreact.sim.backend import mujoco
 from foreact.sim.layout import sample_layout
 from foreact.sim.looks import Looks
@@ -25,6 +24,7 @@ from foreact.sim.scene import (
     build_model,
 )
 from foreact.sim.task import CAMERAS, TaskConfig, level
+from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, image_key
 
 REST_ARM = (0.0, -1.2, 0.85, 1.5, 0.05)
 """Joint angles [rad] around which the arm starts, clear of the overhead camera's view of the table."""
@@ -86,9 +86,13 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Whether observations hold rendered pictures, which take most of a step's time, or black ones."""
         self._looks = Looks(self.model)
         self._renderer: SceneRenderer | None = None
-        self._substeps = round(1.0 / self.task.fps / self.model.opt.timestep)
+        n_substeps = round(1.0 / self.task.fps / self.model.opt.timestep)
+        self._substeps = np.arange(1, n_substeps + 1)[:, None]
+        names = [block_name(index) for index in range(1 + self.task.confusers[1])]
+        # Looked up once: by name, they would take a tenth of a step's time.
         self._pads = [self.model.geom(name).id for name in ("fixed_pad", "moving_pad")]
-        self._n_blocks = 1 + self.task.confusers[1]
+        self._blocks = [self.model.body(name).id for name in names]
+        self._block_geoms = [self.model.geom(name).id for name in names]
 
         lower, upper = self.model.jnt_range[: len(JOINTS)].T.astype(np.float32)
         self.action_space = spaces.Box(lower, upper, dtype=np.float32)
@@ -155,8 +159,9 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             used = blocks[1 : 1 + len(self.layout.confusers)]
             self._closing = closing_offsets(self._jaws_middle()[:2], blocks[0], used)
         before, self._command = self._command, goal
-        for substep in range(1, self._substeps + 1):
-            self.data.ctrl[:] = before + (goal - before) * substep / self._substeps
+        control = self.data.ctrl
+        for command in before + (goal - before) * self._substeps / len(self._substeps):
+            control[:] = command
             mujoco.mj_step(self.model, self.data)
         mujoco.mj_forward(self.model, self.data)  # what depends on the positions reached, contacts too
 
@@ -200,7 +205,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def block_positions(self) -> np.ndarray:
         """Return where the blocks' centres are, the target first (1 + n, 3) [m]; unused ones are parked far away."""
-        return np.stack([self.data.body(block_name(index)).xpos for index in range(self._n_blocks)])
+        return self.data.xpos[self._blocks]
 
     def block_yaw(self, index: int) -> float:
         """Return a block's turn about the vertical [rad], in [-pi/4, pi/4): a square looks the same four times."""
@@ -211,7 +216,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def held(self, index: int) -> bool:
         """Return whether a block touches both jaws."""
         pairs = self.data.contact.geom
-        touching = set(pairs[(pairs == self.model.geom(block_name(index)).id).any(axis=1)].ravel().tolist())
+        touching = set(pairs[(pairs == self._block_geoms[index]).any(axis=1)].ravel().tolist())
         return touching.issuperset(self._pads)
 
     def _jaws_middle(self) -> np.ndarray:
@@ -220,7 +225,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def _place_blocks(self) -> None:
         positions = [self.layout.target, *self.layout.confusers]
-        for index in range(self._n_blocks):
+        for index in range(len(self._blocks)):
             used = index < len(positions)
             x, y = positions[index] if used else (PARKED[0], PARKED[1] + 0.1 * index)
             yaw = self.layout.yaws[index] if used else 0.0
@@ -241,7 +246,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             confuser_lift=float(lifts[1:].max(initial=0.0)),
             target_held=self.held(0),
             at_rest=bool(np.linalg.norm(velocities, axis=1).max() < _REST_SPEED),
-            gripper_open=bool(self.data.joint("gripper").qpos[0] > RELEASE_ANGLE),
+            gripper_open=bool(self.data.qpos[len(JOINTS) - 1] > RELEASE_ANGLE),
             release_commanded=bool(self._command[-1] > RELEASE_ANGLE),
         )
 

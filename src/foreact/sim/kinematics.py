@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreact.errors import SimulationError
-from foreact.geometry.least_squares import bounded_step
 from foreact.sim.backend import mujoco
 from foreact.sim.scene import ARM_JOINTS, build_arm
+from foreact_runtime.least_squares import bounded_step
 
 _DOWN_WEIGHT = 0.01
 """Metres of position that a radian of inclination is worth: small, because it is soft."""

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from foreact import keys
 from foreact.console import console, progress_bar
 from foreact.data.files import write_json
 from foreact.data.lerobot_info import load_json
@@ -34,6 +33,7 @@ from foreact.errors import ConfigError, DataError, SimulationError
 from foreact.processes import WorkerPool, results_in_order
 from foreact.records import Camera, Features
 from foreact.sim.task import TaskConfig
+from foreact_runtime import keys
 
 ROBOT_TYPE = "so101_follower"
 TASK_TEXT = "Pick the block at the given position and place it in the bowl."

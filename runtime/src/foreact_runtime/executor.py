@@ -11,12 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from foreact.config import PolicyConfig
-from foreact.errors import UnreachableError
-from foreact.geometry.kinematics import InverseKinematics
-from foreact.geometry.object_frame import POSE, action_layout, known_arm
-from foreact.normalizer import binary_dimensions
-from foreact.records import Features
+from foreact_runtime.errors import UnreachableError
+from foreact_runtime.hand import POSE, action_layout, known_arm
+from foreact_runtime.kinematics import InverseKinematics
+from foreact_runtime.records import Features
+from foreact_runtime.settings import ExecutorSettings
 
 
 class Executor(Protocol):
@@ -216,14 +215,14 @@ def _orthonormal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
-def make_executor(config: PolicyConfig, features: Features) -> Executor:
-    """Return the executor that a configuration asks for, for a robot with these features."""
-    binary = binary_dimensions(config, features)
+def make_executor(settings: ExecutorSettings, features: Features) -> Executor:
+    """Return the executor that the settings ask for, for a robot with these features."""
     executor: Executor
-    if config.temporal_ensemble_coeff is None:
-        executor = ChunkQueue(config.n_action_steps)
+    if settings.temporal_ensemble_coeff is None:
+        executor = ChunkQueue(settings.n_action_steps)
     else:
-        executor = TemporalEnsemble(config.chunk_size, config.temporal_ensemble_coeff)
-    if "frame" in config.conditioning:
+        executor = TemporalEnsemble(settings.chunk_size, settings.temporal_ensemble_coeff)
+    if settings.hand_poses:
         executor = HandPoses(executor, features)
+    binary = np.array(settings.binary, bool)
     return BinaryActions(executor, binary) if binary.any() else executor

@@ -1,0 +1,161 @@
+"""Raw observations of a robot, checked by name, shape and type.
+
+A policy that silently takes another image size, camera or unit fails on the robot and nowhere else; so everything
+that differs from training is refused with the name of the offender (USERS.md 6, 11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from foreact_runtime import keys
+from foreact_runtime.errors import ObservationError, unknown_name
+from foreact_runtime.records import Camera, Features
+
+Observation = Mapping[str, Any]
+"""In LeRobot's keys; see `read_observation`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """One observation, found to be what the policy was trained on; by camera name, as sent."""
+
+    state: np.ndarray | None = None
+    """float32 (S,)."""
+    environment_state: np.ndarray | None = None
+    """float32 (E,)."""
+    images: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """uint8 (H, W, 3)."""
+    depth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """float32 (H, W) [m]."""
+
+
+def read_observation(observation: Observation, features: Features, *, any_size: bool = False) -> Observed:
+    """Return what the policy uses of an observation.
+
+    Args:
+        observation: In LeRobot's keys: `observation.state` (S,), `observation.environment_state` (E,),
+            `observation.images.<camera>` uint8 (H, W, 3) and, for RGB-D, `observation.depth.<camera>` float (H, W)
+            in metres. Where the features have state groups, the state may come as groups instead, nested
+            (`{"qpos": {"torso": ...}}`) or flat (`{"qpos/torso": ...}`). Keys that the policy does not use are
+            ignored. The order of the keys does not matter.
+        features: What the policy was trained on.
+        any_size: Accept pictures of another size than the recorded one.
+
+    Raises:
+        ObservationError: If a key is missing or a value has the wrong shape, type, size or is not finite.
+    """
+    state = where = None
+    if features.state_dim:
+        state = _state(observation, features)
+    if features.environment_dim:
+        shape = (features.environment_dim,)
+        where = _vector(_get(observation, keys.ENVIRONMENT_STATE), keys.ENVIRONMENT_STATE, shape)
+    return Observed(
+        state=state,
+        environment_state=where,
+        images={camera.name: _image(observation, camera, any_size) for camera in features.cameras},
+        depth={
+            camera.name: _depth(observation, camera, any_size)
+            for camera in features.cameras
+            if camera.depth_range is not None
+        },
+    )
+
+
+def _state(observation: Mapping[str, Any], features: Features) -> np.ndarray:
+    if keys.STATE in observation or not features.state_groups:
+        return _vector(_get(observation, keys.STATE), keys.STATE, (features.state_dim,))
+    parts = [_vector(_nested(observation, group.key), group.key, (group.dim,)) for group in features.state_groups]
+    return np.concatenate(parts)
+
+
+def _nested(observation: Mapping[str, Any], path: str) -> Any:
+    """`qpos/torso` is looked up flat, then part by part."""
+    if path in observation:
+        return observation[path]
+    value: Any = observation
+    for part in path.split("/"):
+        if not isinstance(value, Mapping) or part not in value:
+            raise ObservationError(_missing(observation, path))
+        value = value[part]
+    return value
+
+
+def _get(observation: Mapping[str, Any], key: str) -> Any:
+    if key not in observation:
+        raise ObservationError(_missing(observation, key))
+    return observation[key]
+
+
+def _missing(observation: Mapping[str, Any], key: str) -> str:
+    return f"the observation lacks '{key}': " + unknown_name("key", key, _paths(observation)).partition(";")[2].strip()
+
+
+def _paths(observation: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in observation.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _vector(value: Any, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = _array(value)
+    if array.dtype.kind not in "fiu":
+        raise ObservationError(f"'{key}' has dtype {array.dtype}, expected a float vector of shape {shape}")
+    if array.shape != shape:
+        raise ObservationError(f"'{key}' has shape {array.shape}, expected {shape}")
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        wrong = ", ".join(str(i) for i in np.flatnonzero(~np.isfinite(array)))
+        raise ObservationError(f"'{key}' is not finite in dimension {wrong}; check the sensor or the encoder")
+    return array
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+
+
+def _image(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np.ndarray:
+    key = keys.image_key(camera.name)
+    array = _array(_get(observation, key))
+    if array.dtype != np.uint8:
+        raise ObservationError(f"'{key}' has dtype {array.dtype}, expected uint8 colours 0..255 in the order RGB")
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ObservationError(
+            f"'{key}' has shape {array.shape}, expected {(*_recorded(camera), 3)} (height, width, RGB)"
+        )
+    _check_size(key, array.shape[:2], camera, any_size)
+    return np.ascontiguousarray(array)
+
+
+def _depth(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np.ndarray:
+    key = keys.depth_key(camera.name)
+    array = _array(_get(observation, key))
+    if array.dtype.kind != "f":
+        raise ObservationError(f"'{key}' has dtype {array.dtype}, expected float metres")
+    if array.ndim != 2:
+        raise ObservationError(f"'{key}' has shape {array.shape}, expected {_recorded(camera)} (height, width)")
+    _check_size(key, array.shape, camera, any_size)
+    if np.isnan(array).any():
+        count = int(np.isnan(array).sum())
+        raise ObservationError(f"'{key}' is nan in {count} pixels; send 0 or inf where nothing was measured")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _recorded(camera: Camera) -> tuple[int, int]:
+    return camera.recorded_size or (camera.height, camera.width)
+
+
+def _check_size(key: str, size: tuple[int, ...], camera: Camera, any_size: bool) -> None:
+    height, width = _recorded(camera)
+    if tuple(size) != (height, width) and not any_size:
+        raise ObservationError(
+            f"'{key}' is {size[0]}x{size[1]} pixels, the policy was trained on {height}x{width}; "
+            "pass resize_images=True to load_policy where the view is the same"
+        )
