@@ -22,6 +22,7 @@ Conditioning = Literal["token", "auxiliary", "contrastive", "crop", "film", "str
 Sampling = Literal["uniform", "balanced", "paired"]
 JpegColours = Literal["opencv", "standard"]
 BaseAction = Literal["smoothed", "recorded", "none"]
+OnAlarm = Literal["off", "warn", "hold", "stop"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -39,6 +40,26 @@ class PolicyConfig:
     """Actions executed before the next query; 1 with temporal ensembling."""
     temporal_ensemble_coeff: float | None = None
     """The paper's m in w_i = exp(-m i), i = 0 the oldest prediction; None executes a queue instead."""
+    asynchronous: bool = False
+    """Compute the next chunk while the present one is executed (docs/executor.md): it is asked for early enough to take
+    over after `n_action_steps`, going by measured latencies, and its actions that come too late are dropped."""
+    blend_steps: int | None = None
+    """Ticks over which a queue goes over from one chunk to the next; None takes half of `chunk_size` where
+    `asynchronous`, else 0."""
+    limit_margin: float | None = 0.5
+    """Actions are limited to the positions, velocities and jumps of the training data, widened by this share of their
+    range on either side; None limits only what is declared next."""
+    position_limits: tuple[tuple[float, float], ...] | None = None
+    """Declared (lower, upper) a dimension of the action, instead of the data's."""
+    velocity_limits: tuple[float, ...] | None = None
+    """Declared largest velocity [unit/s] a dimension of the action, instead of the data's."""
+    jump_limits: tuple[float, ...] | None = None
+    """Declared largest growth of the velocity from one tick to the next [unit/s], instead of the data's."""
+    on_alarm: OnAlarm = "warn"
+    """Where an observation is far outside of the training data: `warn` in the log, `hold` the arm until it is back,
+    `stop` with an error, or `off`."""
+    alarm_margin: float = 0.5
+    """How far outside, as a share of the range in the training data."""
 
     use_state: bool = True
     """Feed proprioception; False leaves its token out, in the CVAE encoder too."""
@@ -89,6 +110,9 @@ class PolicyConfig:
     """`imagenet` (downloaded once; random with a warning where it cannot be), a file's path, or None for random."""
     backbone_norm: BackboneNorm = "frozen"
     """Batch norm with fixed statistics (DETR, ACT), trained batch norm, or group norm."""
+    backbone_dilation: bool = False
+    """Dilate the last stage's convolutions instead of halving its map once more (DETR's DC5, LeRobot's
+    `replace_final_stride_with_dilation`): cells are 16 pixels apart, not 32; `resnet50` only."""
     shared_backbone: bool = True
     """One backbone for all cameras; False makes one a camera."""
     camera_embedding: bool = True
@@ -121,6 +145,10 @@ class PolicyConfig:
     """Declared (lower, upper) a dimension for `min_max`, instead of the data's."""
     action_ranges: tuple[tuple[float, float], ...] | None = None
     """Declared (lower, upper) a dimension for `min_max`, instead of the data's."""
+    narrowest: float = 1e-4
+    """A dimension whose statistics vary less than this (0.1 mm, 0.006 degrees) counts as constant and is shifted, not
+    scaled. 0, for imported policies, scales all: LeRobot divides by std + 1e-8, and so makes 1e5 of a movement of 1e-3
+    at inference; the original code clips std at 1e-2, which also flattens real movements of slow joints."""
     binary_actions: tuple[str, ...] = ()
     """Names of action dimensions (or groups) that leave as +1 where positive, else -1: BEHAVIOR-1K's grippers."""
     binary_state: tuple[str, ...] = ()
@@ -156,6 +184,20 @@ class PolicyConfig:
             f"not {self.n_action_steps}",
         )
         _require(
+            self.blend_steps is None or self.blend_steps >= 0,
+            f"policy.blend_steps is {self.blend_steps}; it must not be negative",
+        )
+        for name in ("limit_margin", "alarm_margin"):
+            _require(
+                getattr(self, name) is None or getattr(self, name) >= 0,
+                f"policy.{name} is {getattr(self, name)}; it must not be negative",
+            )
+        for low, high in self.position_limits or ():
+            _require(low <= high, f"policy.position_limits has ({low:g}, {high:g}), whose lower limit is the higher one")
+        for name in ("velocity_limits", "jump_limits"):
+            for value in getattr(self, name) or ():
+                _require(value > 0, f"policy.{name} has a {value:g}; they must be positive, infinite for none")
+        _require(
             self.dim_model % self.n_heads == 0,
             f"policy.dim_model {self.dim_model} cannot be divided among policy.n_heads {self.n_heads}",
         )
@@ -163,6 +205,12 @@ class PolicyConfig:
             self.dim_model % 4 == 0,
             f"policy.dim_model is {self.dim_model}; the 2-D sinusoidal positions need a multiple of 4",
         )
+        _require(
+            not self.backbone_dilation or self.vision_backbone == "resnet50",
+            f"policy.backbone_dilation is for resnet50, the only one whose blocks can be dilated, not "
+            f"{self.vision_backbone}",
+        )
+        _require(self.narrowest >= 0, f"policy.narrowest is {self.narrowest}; it must not be negative")
         _require(0 <= self.dropout < 1, f"policy.dropout is {self.dropout}; it must be in [0, 1)")
         _require(self.kl_weight >= 0, f"policy.kl_weight is {self.kl_weight}; it must not be negative")
         for name in ("auxiliary_weight", "contrastive_weight", "contrastive_margin"):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from foreact.config import PolicyConfig
@@ -60,7 +61,7 @@ def test_every_stage_is_modulated_after_its_end(make_config: MakeConfig, name: s
     with torch.no_grad():
         x = image
         if isinstance(backbone, ResNetBackbone):
-            x = backbone.maxpool(backbone.bn1(backbone.conv1(image)).relu())
+            x = F.max_pool2d(backbone.bn1(backbone.conv1(image)).relu(), 3, 2, 1)
         for stage, (gamma, beta) in zip(stages_of(backbone), modulations, strict=True):
             x = torch.einsum("bchw,bc->bchw", stage(x), gamma) + beta[:, :, None, None]
         torch.testing.assert_close(backbone(image, modulations), x)

@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import FrozenBatchNorm2d
 
 from foreact.config import PolicyConfig
 from foreact.model import attention as attention_module
 from foreact.model import linear as linear_module
 from foreact.model.act import ACT
 from foreact.model.attention import attention
+from foreact.model.convolutional import convolve
 from foreact.model.dropout import Dropout, ReluDropout
 from foreact.records import Batch, Camera, Features
 
@@ -139,6 +141,13 @@ def test_attention_with_dropout_keeps_a_byte_a_score() -> None:
     inputs, scores = 4 * q.numel() * 4, 2 * 4 * 100 * 100
     assert kept_bytes(lambda: attention(q, k, v, None, 0.1)) == inputs + scores
     assert kept_bytes(lambda: F.scaled_dot_product_attention(q, k, v, None, 0.1)) > 8 * scores
+
+
+def test_a_convolution_with_a_frozen_norm_keeps_its_input_and_no_second_weights() -> None:
+    conv, norm = nn.Conv2d(16, 32, 3, bias=False), FrozenBatchNorm2d(32)
+    x = torch.randn(1, 16, 8, 8, requires_grad=True) * 1
+    own = conv.weight.numel() * 4
+    assert kept_bytes(lambda: convolve(x, conv, norm)) == x.numel() * 4 + own + norm.weight.numel() * 4
 
 
 def test_a_training_step_keeps_less_than_with_pytorchs_layers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from foreact.config import BackboneNorm, PolicyConfig
 from foreact.model.backbone_base import Backbone, widened
 from foreact.model.film import Modulation, modulate
+from foreact.model.pooling import max_pool_relu
 
 _CNN_WIDTHS = (32, 64, 96, 128)
 _FEW_CELLS = 36
@@ -29,15 +30,43 @@ def convolve(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     The weights are thousands of times fewer than the numbers of a feature map, which so is written once, not three
     times.
     """
-    if isinstance(norm, FrozenBatchNorm2d):
-        return conv._conv_forward(x, *_folded(conv, norm))
-    return cast(Tensor, norm(conv(x)))
+    if not isinstance(norm, FrozenBatchNorm2d):
+        return cast(Tensor, norm(conv(x)))
+    scale, shift = _scale_and_shift(norm)
+    if type(conv) is nn.Conv2d and torch.is_grad_enabled() and conv.weight.requires_grad:
+        return cast(Tensor, _ScaledConvolution.apply(x, conv.weight, scale, shift, conv))
+    return conv._conv_forward(x, _scaled(conv.weight, scale), shift)
 
 
-def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of a convolution without bias and the scale and shift after it."""
+def _scale_and_shift(norm: FrozenBatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return what a frozen norm does to each channel."""
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    return conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
+    return weight * scale[:, None, None, None]
+
+
+class _ScaledConvolution(torch.autograd.Function):
+    """A convolution with scaled weights that makes them again on the way back instead of keeping them: 42 MB."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, conv: nn.Conv2d) -> Tensor:
+        ctx.save_for_backward(x, weight, scale)
+        ctx.conv = conv
+        return conv._conv_forward(x, _scaled(weight, scale), shift)
+
+    @staticmethod
+    def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        conv: nn.Conv2d = ctx.conv
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
+        of_x, of_scaled, _ = torch.ops.aten.convolution_backward(
+            of_outputs[0], x, _scaled(weight, scale), None, conv.stride, conv.padding, conv.dilation, False, [0],
+            conv.groups, wanted,
+        )  # fmt: skip
+        return of_x, None if of_scaled is None else of_scaled.mul_(scale[:, None, None, None]), None, None, None
 
 
 class _BasicBlock(BasicBlock):
@@ -69,7 +98,6 @@ _RESNETS: Mapping[str, tuple[type[BasicBlock] | type[Bottleneck], list[int]]] = 
 class ResNetBackbone(Backbone):
     """A torchvision ResNet up to its last stage, with torchvision's names for the weights (He et al. 2015)."""
 
-    stride = 32
     stem_name = "conv1.weight"
 
     def __init__(self, config: PolicyConfig, in_channels: int) -> None:
@@ -77,12 +105,13 @@ class ResNetBackbone(Backbone):
         super().__init__()
         norm = _norm_layer(config.backbone_norm)
         block, n_blocks = _RESNETS[config.vision_backbone]
-        net = ResNet(block, n_blocks, norm_layer=norm)
+        dilated = config.backbone_dilation
+        net = ResNet(block, n_blocks, norm_layer=norm, replace_stride_with_dilation=[False, False, dilated])
+        self.stride = 16 if dilated else 32
         self.out_channels = net.fc.in_features
         self.stage_channels = tuple(self.out_channels // 2**i for i in (3, 2, 1, 0))
         self.conv1 = net.conv1
         self.bn1 = net.bn1
-        self.maxpool = net.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         if config.backbone_norm == "frozen":
             _init_without_statistics(self)
@@ -98,14 +127,15 @@ class ResNetBackbone(Backbone):
             for owner, conv_name, norm_name in pairs:
                 conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
                 if isinstance(norm, FrozenBatchNorm2d):
-                    conv.weight, conv.bias = map(nn.Parameter, _folded(conv, norm))
+                    scale, shift = _scale_and_shift(norm)
+                    conv.weight, conv.bias = nn.Parameter(_scaled(conv.weight, scale)), nn.Parameter(shift)
                     setattr(owner, norm_name, nn.Identity())
         return copy.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
-        """Return (B, 512, H/32, W/32), 2048 channels for resnet50."""
+        """Return (B, 512, H/32, W/32); 2048 channels for resnet50, and (H/16, W/16) with dilation."""
         image = image.contiguous(memory_format=torch.channels_last)
-        x = self.maxpool(F.relu(convolve(image, self.conv1, self.bn1), inplace=True))
+        x = max_pool_relu(convolve(image, self.conv1, self.bn1))
         return _through((self.layer1, self.layer2, self.layer3, self.layer4), x, modulations)
 
 
