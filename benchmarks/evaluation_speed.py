@@ -3,8 +3,12 @@
     python benchmarks/evaluation_speed.py --out benchmarks/results/evaluation_speed.json
 
 Both run the same seeds with the same policy and take turns; its weights are untrained, for an arm that misses uses all
-of its ticks. The start of the simulating processes counts. The plain loop renders every camera at every tick, as a
-gymnasium environment does, and may use all cores for inference.
+of its ticks. The start of the simulating processes counts; what only the first call in a process does, to import
+PyTorch for all that follow, is told apart. The plain loop renders every camera at every tick, as a gymnasium
+environment does, and may use all cores for inference.
+
+Beside wall time stands processor time, of this process and all it started: on a busy machine the one says how the
+cores were shared out, the other still how much work there was. Linux only.
 """
 
 from __future__ import annotations
@@ -14,8 +18,11 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -71,34 +78,66 @@ def one_at_a_time(policy: Policy, task: TaskConfig, seeds: range) -> None:
     env.close()
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all that it started and that they started (man proc_pid_stat)."""
+    process = Path(f"/proc/{pid}")
+    ticks = process.joinpath("stat").read_text().rpartition(")")[2].split()[11:15]  # its own and its dead children's
+    alive = [child for task in (process / "task").iterdir() for child in (task / "children").read_text().split()]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in alive)
+
+
+def spent(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the wall and the processor time of a call [s]."""
+    wall, cpu = time.perf_counter(), cpu_seconds(os.getpid())
+    call()
+    return time.perf_counter() - wall, cpu_seconds(os.getpid()) - cpu
+
+
+def compared(ours: list[float], plain: list[float]) -> dict[str, Any]:
+    """Return how many times as long the plain loop takes: the median of the turns, the least and the most."""
+    ratios = [slow / fast for slow, fast in zip(plain, ours, strict=True)]
+    return {
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_from_to": [round(min(ratios), 2), round(max(ratios), 2)],
+    }
+
+
 def main(options: Options) -> None:
     """Measure, print and write."""
     torch.set_num_threads(options.threads)
     task = level("L2", overhead_size=SIZE, wrist_size=SIZE)
     policy = untrained_policy(preset(options.preset).policy, features_of(task))
     load = os.getloadavg()[0]
-    seconds: dict[str, list[float]] = {"ours": [], "one at a time": []}
-    for turn in range(options.turns + 1):  # the first does not count
+    wall: dict[str, list[float]] = {"ours": [], "one at a time": []}
+    cpu: dict[str, list[float]] = {name: [] for name in wall}
+    for turn in range(options.turns + 1):
         seeds = range(1000 * turn, 1000 * turn + options.episodes)
-        for name, call in (("ours", rollout), ("one at a time", one_at_a_time)):
-            begun = time.perf_counter()
-            call(policy, task, seeds)
-            if turn > 0:
-                seconds[name].append(time.perf_counter() - begun)
-    ratios = [slow / fast for slow, fast in zip(seconds["one at a time"], seconds["ours"], strict=True)]
+        for name, play in (("ours", rollout), ("one at a time", one_at_a_time)):
+            for of, seconds in zip((wall, cpu), spent(partial(play, policy, task, seeds)), strict=True):
+                of[name].append(seconds)
+    first = {name: round(60 * options.episodes / of.pop(0), 1) for name, of in wall.items()}
+    first_cpu = {name: round(of.pop(0) / options.episodes, 3) for name, of in cpu.items()}
     results = {
-        "episodes_a_minute": {
-            name: round(60 * options.episodes / statistics.median(of), 1) for name, of in seconds.items()
+        "wall": {
+            "episodes_a_minute": {
+                name: round(60 * options.episodes / statistics.median(of), 1) for name, of in wall.items()
+            },
+            **compared(wall["ours"], wall["one at a time"]),
         },
-        "ratio": round(statistics.median(ratios), 2),
-        "ratio_from_to": [round(min(ratios), 2), round(max(ratios), 2)],
+        "cpu": {
+            "seconds_an_episode": {
+                name: round(statistics.median(of) / options.episodes, 3) for name, of in cpu.items()
+            },
+            **compared(cpu["ours"], cpu["one at a time"]),
+        },
+        "first_call": {"episodes_a_minute": first, "cpu_seconds_an_episode": first_cpu},
         "goal": GOAL,
     }
     print(results)
     if options.out is not None:
         settings = {key: str(value) for key, value in asdict(options).items() if key != "out"}
         versions = {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        machine = {"cores": os.cpu_count(), "load_at_start": load}
+        machine = {"cores": os.cpu_count(), "load_at_start": load, "load_at_end": os.getloadavg()[0]}
         content = {"results": results, "settings": settings, "versions": versions, "machine": machine}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(content, indent=2) + "\n")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -171,6 +172,7 @@ class LeRobotPolicy:
 
     def __init__(self, run: RunConfig, *, data: Path, out: Path, python: Path = PYTHON, threads: int = 1) -> None:
         """Start the worker on the run's last checkpoint; arguments as of `train_lerobot`."""
+        self._again = partial(LeRobotPolicy, run, data=data, out=out, python=python)
         self.features = select_features(open_source(data).features, run.policy)
         self._log = out.with_suffix(".worker.log")
         checkpoint = out / "checkpoints/last/pretrained_model"
@@ -186,6 +188,10 @@ class LeRobotPolicy:
         self.version = str(hello["version"])
         self.parameters = int(hello["parameters"])
         self._n_action_steps = int(hello["n_action_steps"])
+
+    def __reduce__(self) -> tuple[partial[LeRobotPolicy], tuple[()]]:
+        """Pickle as a call that starts another worker, with one thread, which ends with the process that loads it."""
+        return self._again, ()
 
     def __enter__(self) -> LeRobotPolicy:
         return self

@@ -250,21 +250,3 @@ def test_a_block_that_is_torn_from_closed_jaws_ends_as_dropped(env: PickPlaceEnv
 def test_never_letting_go_ends_as_timeout(env: PickPlaceEnv) -> None:
     env.reset(seed=0)
     assert finish(env, carry(env, Expert(env)))["outcome"] == "timeout"
-
-
-def test_pictures_that_nobody_looks_at_are_black_and_change_nothing_else() -> None:
-    seen, unseen = (PickPlaceEnv("L2") for _ in range(2))
-    first, _ = seen.reset(seed=3)
-    unseen.reset(seed=3)
-    action = first[STATE] + 0.05
-    for shows in (False, False, True):
-        unseen.shows_pictures = shows
-        expected, *rest = seen.step(action)
-        found, *found_rest = unseen.step(action)
-        assert str(rest) == str(found_rest)
-        for key, value in expected.items():
-            black = key.startswith("observation.images.") and not shows
-            np.testing.assert_array_equal(found[key], np.zeros_like(value) if black else value)
-        assert expected["observation.images.overhead"].any()
-    seen.close()
-    unseen.close()

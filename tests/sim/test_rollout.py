@@ -1,7 +1,13 @@
 """Closed-loop evaluation: reproducible, honest about outcomes, and shown as it was."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +17,21 @@ import pytest
 import torch
 from PIL import Image
 
-from foreact.config import PolicyConfig
-from foreact.errors import ConfigError
+from foreact.config import Latent, PolicyConfig
+from foreact.errors import ConfigError, ForeactError, ObservationError, SimulationError
 from foreact.intervals import wilson
 from foreact.policy.checkpoint import save_policy
 from foreact.policy.policy import Policy
 from foreact.records import Camera, Features, VectorStatistics
+from foreact.sim.env import PickPlaceEnv
 from foreact.sim.evaluation import Evaluation
 from foreact.sim.expert_rollout import rollout_expert
 from foreact.sim.outcome import OUTCOMES
 from foreact.sim.rollout import rollout
 from foreact.sim.scene import ACTION_NAMES
-from foreact.sim.task import level
+from foreact.sim.task import TaskConfig, level
 from foreact.sim.video import write_video
+from odd_policies import Counting, Killed, NotThere, OutOfReach, Refusing, Still
 
 TASK = level("L1", overhead_size=(32, 32), wrist_size=(32, 32), max_seconds=2.0)
 
@@ -57,22 +65,143 @@ def policy() -> Policy:
     return Policy(config=config, features=features, statistics={key: statistics(dim) for key, dim in sizes.items()})
 
 
-def test_the_same_seeds_give_the_same_episodes_and_acting_alone_gives_them_too(policy: Policy) -> None:
-    from foreact.sim.env import PickPlaceEnv
+def episodes_without_workers(policy: Policy, task: TaskConfig, seeds: Sequence[int]) -> list[list[np.ndarray]]:
+    """Return each episode's actions from a plain loop over ticks, in which the network answers all episodes at once.
 
-    first, second = (rollout(policy, TASK, range(3), n_envs=2) for _ in range(2))
-    for one, two in zip(first, second, strict=True):
+    Every picture of every tick is rendered, each in an environment of its own.
+    """
+    envs = [PickPlaceEnv(task) for _ in seeds]
+    executors = [policy.make_executor() for _ in seeds]
+    policy.reset()
+    seen = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]
+    actions: list[list[np.ndarray]] = [[] for _ in seeds]
+    running = list(range(len(seeds)))
+    while running:
+        if asking := [i for i in running if executors[i].needs_chunk]:
+            for i, chunk in zip(asking, policy.predict_chunks([seen[i] for i in asking]), strict=True):
+                executors[i].add(chunk)
+        for i in tuple(running):
+            actions[i].append(executors[i].next_action())
+            seen[i], _, terminated, truncated, _ = envs[i].step(actions[i][-1])
+            if terminated or truncated:
+                running.remove(i)
+                envs[i].close()
+    return actions
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As workers have it: sums that threads share differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("latent", ["zero", "prior"])
+def test_episodes_are_those_of_a_plain_loop_bit_for_bit_however_many_processes_there_are(
+    policy: Policy, latent: Latent
+) -> None:
+    """Looks vary, so that a picture of another episode's scene would be found out; six seeds are two groups."""
+    task = level("L3", overhead_size=(32, 32), wrist_size=(32, 32), max_seconds=2.0)
+    policy = Policy(
+        config=replace(policy.config, latent=latent),
+        features=policy.features,
+        statistics=policy.statistics,
+        model=policy.model,
+    )
+    seeds = [3, 1, 4, 15, 9, 2]
+    found = rollout(policy, task, seeds, n_envs=1)
+    again = rollout(policy, task, seeds, n_envs=2)
+    expected = [*episodes_without_workers(policy, task, seeds[:4]), *episodes_without_workers(policy, task, seeds[4:])]
+    assert [result.seed for result in found] == seeds
+    for one, two, actions in zip(found, again, expected, strict=True):
         np.testing.assert_array_equal(one.actions, two.actions)
         assert one.outcome == two.outcome
+        np.testing.assert_array_equal(one.actions, actions)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_an_episode_alone_is_that_of_the_policys_own_act_bit_for_bit(policy: Policy) -> None:
+    (result,) = rollout(policy, TASK, [7])
     env = PickPlaceEnv(TASK)
-    for result in first:
-        observation, _ = env.reset(seed=result.seed)
-        policy.reset()
-        for action in result.actions:
-            # batched and single inference differ in the last bits, which the arm's motion carries on
-            np.testing.assert_allclose(policy.act(observation), action, atol=1e-3)
-            observation, *_ = env.step(action)
+    observation, _ = env.reset(seed=7)
+    policy.reset()
+    for action in result.actions:
+        np.testing.assert_array_equal(policy.act(observation), action)
+        observation, _, terminated, truncated, info = env.step(action)
+    assert terminated or truncated
+    assert info["outcome"] == result.outcome
     env.close()
+
+
+def test_the_network_is_asked_by_all_at_once_and_only_when_a_chunk_is_used_up(tmp_path: Path) -> None:
+    """Two seconds at 10 Hz are twenty ticks: with chunks of six, four questions an episode; five seeds are 4 and 1."""
+    rollout(Counting(tmp_path / "asked"), TASK, range(5), n_envs=1)
+    assert (tmp_path / "asked").read_text().split() == ["4"] * 4 + ["1"] * 4
+
+
+def test_what_the_arm_cannot_reach_is_counted_and_the_arm_stays(tmp_path: Path) -> None:
+    (result,) = rollout(OutOfReach(), TASK, [0])
+    assert result.unreachable == 10
+    np.testing.assert_array_equal(result.actions[1::2], result.actions[0::2])
+
+
+@pytest.mark.parametrize(
+    ("policy_type", "error", "message"),
+    [
+        (Refusing, ObservationError, "the observation lacks 'observation.images.belly'"),
+        (NotThere, ConfigError, "no peer at 'elsewhere'"),
+        (Killed, SimulationError, "a simulating process was killed, perhaps for memory; try fewer --envs"),
+    ],
+)
+def test_a_workers_error_reaches_the_caller_and_nothing_else_is_printed(
+    policy_type: type[Still], error: type[ForeactError], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        rollout(policy_type(), TASK, range(12), n_envs=2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+CTRL_C = """
+import sys
+from odd_policies import Waiting
+from foreact.sim.rollout import rollout
+from foreact.sim.task import TaskConfig, level
+if __name__ == "__main__":
+    try:
+        rollout(Waiting(sys.argv[1]), level("L1"), range(12), n_envs=2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+"""
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Tests may run in the background of a shell, whose processes ignore the signal, and so would their children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_ctrl_c_ends_workers_in_the_middle_of_what_they_do(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(CTRL_C)
+    call = [sys.executable, str(script), str(tmp_path)]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True, env=variables) as process:
+        while len(list(tmp_path.glob("*.waiting"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal tells every process of the group
+        assert process.stderr is not None
+        printed = process.stderr.read()  # until all that could write there have ended, whose answers would take hours
+    assert process.returncode == 130
+    assert printed.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in printed, printed
 
 
 def test_an_evaluation_counts_what_its_episodes_say(policy: Policy) -> None:

@@ -82,8 +82,6 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.model = build_model(self.task)
         self.data = mujoco.MjData(self.model)
         self.action_names = ACTION_NAMES
-        self.shows_pictures = True
-        """Whether observations hold rendered pictures, which take most of a step's time, or black ones."""
         self._looks = Looks(self.model)
         self._renderer: SceneRenderer | None = None
         n_substeps = round(1.0 / self.task.fps / self.model.opt.timestep)
@@ -193,7 +191,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             sizes = [self.render_size, *(self.task.size(name) for name in CAMERAS), size]
             height, width = np.max(sizes, axis=0)
             self._renderer = SceneRenderer(self.model, height=int(height), width=int(width))
-        return self._renderer.render(self.data, camera, size)
+        return self._renderer.render(self.model, self.data, camera, size)
 
     def project(self, point: np.ndarray, camera: str, size: tuple[int, int]) -> tuple[float, float] | None:
         """Return the pixel (column, row) where a camera now sees a point of the world (3,) [m]; None if behind it."""
@@ -255,11 +253,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             STATE: self.data.qpos[: len(JOINTS)].astype(np.float32),
             ENVIRONMENT_STATE: self.layout.cue.astype(np.float32),
         }
-        sizes = {camera: self.task.size(camera) for camera in self.task.cameras}
-        if self.shows_pictures:
-            images = {image_key(camera): self.picture(camera, size) for camera, size in sizes.items()}
-        else:
-            images = {image_key(camera): np.zeros((*size, 3), np.uint8) for camera, size in sizes.items()}
+        images = {image_key(camera): self.picture(camera, self.task.size(camera)) for camera in self.task.cameras}
         return {**vectors, **images}
 
     def _info(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _OFF = (
 
 
 class SceneRenderer:
-    """Renders a model's cameras off screen.
+    """Renders the cameras of a model, or of several with the same meshes, off screen.
 
     MuJoCo's own `Renderer` fixes one size, and frees its textures in whatever context is current when it is
     collected: a second renderer made meanwhile shows wrong pictures and says nothing. Here one context serves all
@@ -38,7 +38,7 @@ class SceneRenderer:
             SimulationError: If this machine lacks the library for headless rendering.
         """
         model.vis.global_.offheight, model.vis.global_.offwidth = height, width
-        self._model, self._size = model, (height, width)
+        self._size = (height, width)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._option = mujoco.MjvOption()
         self._gl: Any = make_gl_context(width, height)
@@ -51,19 +51,20 @@ class SceneRenderer:
         """Return whether the context is large enough for a picture of this height and width [pixels]."""
         return size[0] <= self._size[0] and size[1] <= self._size[1]
 
-    def render(self, data: mujoco.MjData, camera: str, size: tuple[int, int]) -> np.ndarray:
+    def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, size: tuple[int, int]) -> np.ndarray:
         """Return a camera's picture, uint8 (H, W, 3).
 
         Args:
+            model: The scene as it looks now: that of the context, or one with the same meshes.
             data: Where everything is.
             camera: Name of a camera of the model.
             size: Height and width [pixels], at most those of the context.
         """
         view = mujoco.MjvCamera()
         view.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        view.fixedcamid = self._model.camera(camera).id
+        view.fixedcamid = model.camera(camera).id
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        mujoco.mjv_updateScene(self._model, data, self._option, None, view, everything, self._scene)
+        mujoco.mjv_updateScene(model, data, self._option, None, view, everything, self._scene)
         for flag in _OFF:
             self._scene.flags[flag] = 0
         height, width = size
