@@ -1,6 +1,6 @@
 #!/bin/sh
 # LeRobot 0.6.1 needs Python 3.12 and other versions of torch than ours, so it has an environment of its own:
-# .venv-lerobot, which is made once.
+# .venv-lerobot, which is made once, with our plugin in it.
 set -eu
 cd "$(dirname "$0")/.."
 venv=.venv-lerobot
@@ -20,6 +20,10 @@ if [ ! -e "$stamp" ] || [ constraints-lerobot.txt -nt "$stamp" ]; then
     echo "installing LeRobot 0.6.1 in $venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints-lerobot.txt \
-        'lerobot[dataset,training]==0.6.1' h5py pytest tyro rich filelock
+        'lerobot[dataset,training]==0.6.1' h5py pytest tyro rich filelock hatchling \
+        onnx onnxscript onnxruntime openvino
+    # LeRobot finds plugins among the installed distributions; foreact itself comes by PYTHONPATH.
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation \
+        -e lerobot_policy_foreact
     touch "$stamp"
 fi

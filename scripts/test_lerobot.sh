@@ -1,5 +1,5 @@
 #!/bin/sh
-# LeRobot itself reads what we write, we read what it writes, and it trains on our data.
+# LeRobot itself reads what we write, we read what it writes, it trains on our data, and it trains and runs our policy.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/lerobot_environment.sh

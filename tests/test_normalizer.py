@@ -1,5 +1,7 @@
 """The one normalisation: laws and hand-made numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,30 @@ def test_statistics_survive_json_exactly() -> None:
     for key, of in STATISTICS.items():
         for name in ("mean", "std", "min", "max", "q01", "q99"):
             np.testing.assert_array_equal(getattr(back[key], name), getattr(of, name))
+
+
+def test_a_camera_with_statistics_of_its_own_is_standardised_by_them_and_the_others_by_imagenet() -> None:
+    colours = VectorStatistics(
+        mean=np.array([0.1, 0.2, 0.3]),
+        std=np.array([0.5, 0.25, 0.125]),
+        **dict.fromkeys(("min", "max", "q01", "q99"), np.zeros(3)),
+        count=1,
+    )
+    cameras = (Camera(name="a.b", height=2, width=2), Camera(name="c", height=2, width=2))
+    features = Features(action_names=("a", "b", "c"), cameras=cameras)
+    normalizer = Normalizer(PolicyConfig(), features, {**STATISTICS, "observation.images.a.b": colours})
+    white = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
+    seen = normalizer.normalize(Batch(images={"a.b": white, "c": white})).images
+    torch.testing.assert_close(seen["a.b"][0, :, 0, 0], torch.tensor([1.8, 3.2, 5.6]))
+    torch.testing.assert_close(seen["c"][0, 0, 0, 0], torch.tensor((1 - 0.485) / 0.229))
+
+
+def test_narrowest_0_scales_a_dimension_however_little_it_varies() -> None:
+    still = np.array([[1.0, 0.0, 0.0], [1.0, 1e-6, 2.0]])
+    statistics = {"action": statistics_of(still + 0.0)}
+    statistics["action"] = replace(statistics["action"], std=np.array([1e-8, 5e-7, 1.0]))
+    features = Features(action_names=("a", "b", "c"))
+    normalizer = Normalizer(PolicyConfig(narrowest=0.0), features, statistics)
+    np.testing.assert_allclose(normalizer.unnormalize_action(torch.ones(3)), [1 + 1e-8, 1e-6, 2], rtol=1e-6)
+    usual = Normalizer(PolicyConfig(), features, statistics)
+    np.testing.assert_allclose(usual.unnormalize_action(torch.ones(3)), [2, 1, 2], rtol=1e-6)

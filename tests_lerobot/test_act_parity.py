@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from lerobot.policies.act.modeling_act import ACTPolicy
-from lerobot_twin import give_weights, lerobot_batch, lerobot_name, lerobot_policy, lerobot_weights
+from lerobot_twin import give_weights, lerobot_batch, lerobot_policy, lerobot_weights
 from torch import Tensor
 
 from foreact.config import PolicyConfig
+from foreact.deploy.lerobot_names import lerobot_name
 from foreact.model.act import ACT
 from foreact.model.losses import act_loss
 from foreact.records import Batch, Camera, Features
@@ -67,8 +68,9 @@ def pair(config: PolicyConfig) -> tuple[ACT, ACTPolicy]:
         replace(SMALL, pre_norm=True),
         replace(SMALL, n_decoder_layers=3, feedforward_activation="gelu"),
         replace(SMALL, use_vae=False),
+        replace(SMALL, vision_backbone="resnet50", backbone_dilation=True),
     ],
-    ids=["defaults", "small", "pre_norm", "three decoder layers", "no vae"],
+    ids=["defaults", "small", "pre_norm", "three decoder layers", "no vae", "dilated resnet50"],
 )
 def test_lerobots_weights_give_lerobots_chunk(config: PolicyConfig) -> None:
     ours, theirs = pair(config)

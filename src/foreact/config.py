@@ -193,7 +193,7 @@ class PolicyConfig:
                 f"policy.{name} is {getattr(self, name)}; it must not be negative",
             )
         for low, high in self.position_limits or ():
-            _require(low <= high, f"policy.position_limits has ({low:g}, {high:g}), whose lower limit is the higher one")
+            _require(low <= high, f"policy.position_limits has ({low:g}, {high:g}): the lower limit is the higher one")
         for name in ("velocity_limits", "jump_limits"):
             for value in getattr(self, name) or ():
                 _require(value > 0, f"policy.{name} has a {value:g}; they must be positive, infinite for none")

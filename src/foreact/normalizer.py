@@ -152,11 +152,11 @@ def offset_and_scale(
         of = statistics[key]
         if of.mean.shape != (dim,):
             raise ConfigError(f"the statistics of '{key}' have shape {of.mean.shape}, expected ({dim},)")
-        offset, scale = {
-            "mean_std": (of.mean, of.std),
-            "min_max": ((of.max + of.min) / 2, (of.max - of.min) / 2),
-            "quantile": ((of.q99 + of.q01) / 2, (of.q99 - of.q01) / 2),
-        }[method]
+        if method == "mean_std":
+            offset, scale = of.mean, of.std
+        else:
+            low, high = (of.min, of.max) if method == "min_max" else (of.q01, of.q99)
+            offset, scale = (high + low) / 2, (high - low) / 2
     return offset.astype(np.float32), np.where(scale < narrowest, 1.0, scale).astype(np.float32)
 
 

@@ -63,6 +63,19 @@ def test_the_feature_map_has_the_announced_size(
     assert (backbone.out_channels, *backbone.feature_size(*pixels)) == size
 
 
+def test_a_dilated_resnet50_is_torchvisions(make_config: MakeConfig) -> None:
+    net = models.resnet50(replace_stride_with_dilation=[False, False, True], norm_layer=FrozenBatchNorm2d).eval()
+    backbone = make_backbone(make_config(vision_backbone="resnet50", backbone_norm="frozen", backbone_dilation=True), 3)
+    backbone.load_state_dict({name: value for name, value in net.state_dict().items() if not name.startswith("fc.")})
+    image = torch.randn(1, 3, 64, 90)
+    with torch.inference_mode():
+        expected = IntermediateLayerGetter(net, {"layer4": "map"})(image)["map"]
+        torch.testing.assert_close(backbone(image), expected, rtol=1e-4, atol=1e-4)
+    assert backbone.feature_size(64, 90) == expected.shape[-2:] == (4, 6)
+    with pytest.raises(ConfigError, match="backbone_dilation is for resnet50"):
+        make_config(vision_backbone="resnet18", backbone_dilation=True)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "cnn"])
 def test_cells_that_are_not_full_count(make_config: MakeConfig, name: str) -> None:
     backbone = make_backbone(make_config(vision_backbone=name), 3)

@@ -134,6 +134,11 @@ class Inputs(nn.Module):
         assert batch.state is not None
         return self.frame.decode(chunk, batch.state)
 
+    def chunk_scale(self) -> Tensor:
+        """Return what one normalised unit of the network's predictions is in each column of `read_chunk`, (C,)."""
+        scale = self.normalizer.get_buffer("action_scale")
+        return scale if self.frame is None else self.frame.chunk_scale(scale)
+
     def _cue_pixels(self, batch: Batch) -> tuple[dict[str, Tensor], Pose | None]:
         """Where each calibrated camera sees the cue (B, 2), far outside where it is behind it; and the hand's pose."""
         if not IN_PICTURES & self._ways:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import torch
@@ -12,16 +11,15 @@ from torch.optim import Optimizer
 
 from foreact.config import RunConfig
 from foreact.errors import TrainingError
-from foreact.model.act import ACT, ACTOutput
-from foreact.model.latent import sample_latent
-from foreact.model.losses import Counterfactual, act_loss
-from foreact.policy.inputs import CUE_DIM, Inputs, cue_noise, with_cue
+from foreact.model.act import ACT
+from foreact.model.losses import act_loss
+from foreact.policy.inputs import Inputs, cue_noise
 from foreact.records import Batch, Features, Statistics
+from foreact.train.objective import training_loss
 from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
 
 _CUE_NOISE = 0x5EED
 """Told apart from the batch's other noise: the latent's must not say what was added to the cue."""
-_DROPOUT = 0xD207
 
 
 class ACTModule(lightning.LightningModule):
@@ -59,44 +57,13 @@ class ACTModule(lightning.LightningModule):
         prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.feature_sizes)
         if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
             self._watched = _inputs_of(prepared)
-        contrastive = "contrastive" in self.run.policy.conditioning and batch.environment_state is not None
-        if contrastive:
-            output, other = self._with_counterfactual(batch, prepared, seed)
-        else:
-            output, other = self.model(prepared, z="posterior" if self.run.policy.use_vae else "zero"), None
-        terms = act_loss(output, prepared, self.run.policy, counterfactual=other).terms()
+        terms = training_loss(self.model, self.inputs, self.run.policy, batch, prepared, seed=seed).terms()
         for name, value in terms.items():
             if not torch.isfinite(value):
                 raise TrainingError(self._not_finite(f"loss term '{name}' is {value.item()}", batch))
         self._last_batch = batch
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=batch.size)
         return terms["loss"]
-
-    def _with_counterfactual(self, raw: Batch, prepared: Batch, seed: int) -> tuple[ACTOutput, Counterfactual]:
-        """Predict as the batch says, and for the same observations with the cue of the neighbour in the batch.
-
-        With `train.sampling` "paired" the neighbour shows the same scene and has another block as target. Crops,
-        latent and dropout are the same: whatever differs is an answer to the cue.
-        """
-        assert raw.environment_state is not None
-        assert prepared.environment_state is not None
-        places = torch.arange(raw.size, device=raw.environment_state.device)
-        neighbour = torch.where(places ^ 1 < raw.size, places ^ 1, places)
-        other_raw = with_cue(raw, raw.environment_state[neighbour, :CUE_DIM])
-        told_other = self.inputs.prepare(other_raw, crop_seed=seed, cells=self.model.feature_sizes)
-        assert told_other.environment_state is not None
-        distance = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].norm(dim=1)
-
-        z: Tensor | Literal["zero"] = "zero"
-        mu = log_var = None
-        if self.run.policy.use_vae:
-            mu, log_var = self.model.posterior(prepared)
-            z = sample_latent(mu, log_var)
-        torch.manual_seed(seed ^ _DROPOUT)
-        output = replace(self.model(prepared, z=z), mu=mu, log_var=log_var)
-        torch.manual_seed(seed ^ _DROPOUT)
-        other = self.model(told_other, z=z)
-        return output, Counterfactual(action_hat=other.action_hat, distance=distance)
 
     def on_after_backward(self) -> None:
         """Log each input's share of the gradient that arrives at the inputs, where it was asked for.

@@ -1,0 +1,62 @@
+"""Another project's checkpoint as one of ours: find out whose it is, read it, check it, write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foreact.deploy.hub import download, is_repository
+from foreact.deploy.lerobot_import import find_lerobot, read_lerobot
+from foreact.deploy.original_import import find_original, read_original
+from foreact.deploy.reading import Foreign
+from foreact.deploy.unsaid import Unsaid
+from foreact.errors import CheckpointError
+from foreact.model.act import ACT
+from foreact.normalizer import Normalizer
+from foreact.policy.checkpoint import CheckpointMeta, load_weights, write_directory, write_policy_files
+from foreact.policy.inputs import network_features
+
+
+def import_checkpoint(source: str, out: Path, unsaid: Unsaid, *, revision: str | None = None) -> Foreign:
+    """Read a policy of LeRobot (ACT) or of the original ACT and write it as a checkpoint directory of ours.
+
+    Args:
+        source: A directory or file, or `user/name` of the Hugging Face hub.
+        out: The directory to write; must not exist.
+        unsaid: What the files do not say.
+        revision: Of a repository of the hub.
+
+    Raises:
+        CheckpointError: If there is nothing to read, it is damaged or does what ours cannot, or `out` exists.
+        ConfigError: If an option contradicts what was read.
+    """
+    if out.exists():
+        raise CheckpointError(f"'{out}' exists; choose another OUT or move it away")
+    foreign = _read(source, unsaid, revision)
+    model = ACT(foreign.policy, network_features(foreign.policy, foreign.features))
+    load_weights(model, foreign.weights, foreign.path)
+    Normalizer(foreign.policy, model.features, foreign.statistics)
+    meta = CheckpointMeta(
+        policy=foreign.policy,
+        features=foreign.features,
+        statistics=foreign.statistics,
+        step=0,
+        provenance={"imported": {"project": foreign.project, "path": source, "revision": revision}},
+    )
+    write_directory(out, lambda directory: write_policy_files(directory, meta, foreign.weights))
+    return foreign
+
+
+def _read(source: str, unsaid: Unsaid, revision: str | None) -> Foreign:
+    path = Path(source)
+    if not path.exists() and is_repository(source):
+        path = download(source, revision)
+    elif not path.exists():
+        raise CheckpointError(f"there is no file or directory '{source}'")
+    if (directory := find_lerobot(path)) is not None:
+        return read_lerobot(directory, unsaid)
+    if (weights := find_original(path)) is not None:
+        return read_original(weights, unsaid)
+    raise CheckpointError(
+        f"'{source}' is no checkpoint that is read: expected LeRobot's config.json and model.safetensors, or the "
+        "original ACT's .ckpt"
+    )

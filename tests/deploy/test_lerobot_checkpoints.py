@@ -1,0 +1,273 @@
+"""LeRobot's layout without LeRobot: what comes back, what is refused. That LeRobot agrees: tests_lerobot/."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from deploy.lerobot_files import FEATURES, observation, write_lerobot, write_ours
+from foreact import load_policy
+from foreact.cli.main import run
+from foreact.deploy.import_checkpoint import import_checkpoint
+from foreact.deploy.lerobot_export import export_lerobot
+from foreact.deploy.unsaid import Unsaid
+from foreact.errors import CheckpointError, ConfigError
+from foreact.policy.checkpoint import read_meta
+from foreact.records import Camera, KeyGroup
+
+SAME = 1e-5
+
+
+def test_what_is_exported_and_imported_again_acts_alike_and_takes_the_names_that_are_given(tmp_path: Path) -> None:
+    ours, theirs, back = (tmp_path / name for name in ("ours", "theirs", "back"))
+    write_ours(ours)
+    export_lerobot(ours, theirs)
+    names = ["--action-names", "a", "b", "--state-names", "a", "b", "c", "--environment-names", "x", "y"]
+    assert run(["import", str(theirs), str(back), "--fps", "20", *names]) == 0
+    assert read_meta(back).features == FEATURES
+    expected = load_policy(ours).predict_chunk(observation())
+    np.testing.assert_allclose(load_policy(back).predict_chunk(observation()), expected, rtol=0, atol=SAME)
+
+
+def test_names_rate_and_calibration_come_from_the_data_set(dataset: Path, tmp_path: Path) -> None:
+    """The set has two joints and cameras of 32x32, overhead and wrist."""
+    cameras = tuple(Camera(name=name, height=32, width=32) for name in ("overhead", "wrist"))
+    features = replace(FEATURES, state_names=("p", "q"), cameras=cameras)
+    export = tmp_path / "theirs"
+    stats_dims = replace(features, state_names=("p", "q", "r"))
+    export_lerobot(write_ours(tmp_path / "ours", stats_dims), export)
+    with pytest.raises(ConfigError, match=r"2 names .* 3 dimensions"):
+        import_checkpoint(str(export), tmp_path / "back", Unsaid(data=dataset))
+    known = Unsaid(data=dataset, state_names=("p", "q", "r"))
+    foreign = import_checkpoint(str(export), tmp_path / "back", known)
+    recorded = read_names(dataset)
+    assert foreign.features.action_names == recorded["action"]
+    assert foreign.features.fps == 10
+
+
+def read_names(dataset: Path) -> dict[str, tuple[str, ...]]:
+    specs = json.loads((dataset / "meta/info.json").read_text())["features"]
+    return {key: tuple(spec["names"]) for key, spec in specs.items() if isinstance(spec.get("names"), list)}
+
+
+def test_a_checkpoint_without_cvae_encoder_becomes_one_without_vae(tmp_path: Path) -> None:
+    export_lerobot(write_ours(tmp_path / "ours", drop_encoder=True), tmp_path / "theirs")
+    config = json.loads((tmp_path / "theirs/config.json").read_text())
+    assert config["use_vae"] is False
+    assert not any("vae" in name for name in load_file(tmp_path / "theirs/model.safetensors"))
+    import_checkpoint(str(tmp_path / "theirs"), tmp_path / "back", Unsaid())
+    expected = load_policy(tmp_path / "ours").predict_chunk(observation())
+    np.testing.assert_allclose(load_policy(tmp_path / "back").predict_chunk(observation()), expected, atol=SAME)
+
+
+CALIBRATED_STATE = (KeyGroup(key="qpos/a", dim=3),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "features", "option"),
+    [
+        ({"conditioning": ("token", "strong")}, {}, "policy.conditioning strong"),
+        ({"conditioning": ("film",)}, {}, "policy.conditioning film"),
+        ({"camera_embedding": True}, {}, "policy.camera_embedding"),
+        ({"vision_backbone": "cnn"}, {}, "policy.vision_backbone cnn"),
+        ({"backbone_norm": "group"}, {}, "policy.backbone_norm group"),
+        ({"shared_backbone": False}, {}, "policy.shared_backbone False"),
+        ({"crop_size": (32, 32)}, {}, "policy.crop_size"),
+        ({"binary_actions": ("b",)}, {}, "policy.binary_actions"),
+        ({"binary_state": ("b",)}, {}, "policy.binary_state"),
+        ({"latent": "prior"}, {}, "policy.latent prior"),
+        ({"downsample_factor": 3}, {}, "policy.downsample_factor"),
+        ({}, {"state_groups": CALIBRATED_STATE}, "policy.state_keys"),
+        ({}, {"action_groups": (KeyGroup(key="arm", dim=2),)}, "policy.action_keys"),
+        (
+            {},
+            {"cameras": (Camera(name="top", height=32, width=32, recorded_size=(64, 64)),)},
+            "policy.image_size",
+        ),
+        ({}, {"cameras": (Camera(name="top", height=32, width=32, depth_range=(0.1, 2.0)),)}, "policy.use_depth"),
+        ({"conditioning": ("auxiliary",), "auxiliary_from": "decoder"}, {"cameras": ()}, "without cameras"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_lerobots_act_cannot_do_is_refused_by_its_option(
+    changes: dict[str, Any], features: dict[str, Any], option: str, tmp_path: Path
+) -> None:
+    write_ours(tmp_path / "ours", replace(FEATURES, **features), **changes)
+    with pytest.raises(ConfigError, match=f"LeRobot's ACT has no .*{option}") as caught:
+        export_lerobot(tmp_path / "ours", tmp_path / "theirs")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    with pytest.raises(CheckpointError, match="exists"):
+        export_lerobot(tmp_path / "theirs_ours", theirs)
+    with pytest.raises(CheckpointError, match="exists"):
+        import_checkpoint(str(theirs), tmp_path / "theirs_ours", Unsaid())
+
+
+def test_a_training_folder_means_its_last_checkpoint(tmp_path: Path) -> None:
+    last = tmp_path / "run/checkpoints/000003"
+    last.mkdir(parents=True)
+    write_lerobot(tmp_path / "theirs").rename(last / "pretrained_model")
+    (tmp_path / "run/checkpoints/last").symlink_to("000003")
+    for place in (tmp_path / "run", last):
+        foreign = import_checkpoint(str(place), tmp_path / f"from_{place.name}", Unsaid())
+        assert foreign.policy.chunk_size == 5
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_renamed_camera_is_called_as_the_robot_calls_it(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    renamed = {"observation.images.laptop": "observation.images.top"}
+    edit(theirs / "policy_preprocessor.json", lambda c: c["steps"][0]["config"].update(rename_map=renamed))
+    foreign = import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    assert [camera.name for camera in foreign.features.cameras] == ["laptop", "wrist"]
+
+
+def test_an_old_layout_without_its_buffers_an_unknown_step_and_another_policy_are_refused(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    preprocessor = theirs / "policy_preprocessor.json"
+    edit(preprocessor, lambda c: c["steps"].append({"registry_name": "tokenizer_processor", "config": {}}))
+    with pytest.raises(CheckpointError, match="step 'tokenizer_processor'"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    preprocessor.unlink()
+    with pytest.raises(CheckpointError, match=r"neither policy_preprocessor\.json nor 'normalize_inputs"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    weights = load_file(theirs / "model.safetensors")
+    save_file({name: value for name, value in weights.items() if "queries" not in name}, theirs / "model.safetensors")
+    edit(theirs / "config.json", lambda c: c.update(type="diffusion"))
+    with pytest.raises(CheckpointError, match="of type 'diffusion'"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+
+
+def test_missing_and_superfluous_weights_are_named(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    weights = load_file(theirs / "model.safetensors")
+    save_file({**weights, "model.extra": torch.zeros(1)}, theirs / "model.safetensors")
+    with pytest.raises(CheckpointError, match="holds the weight 'extra'"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    del weights["model.action_head.bias"]
+    save_file(weights, theirs / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"lacks the weight 'action_head\.bias'"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+
+
+def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for source in (str(tmp_path / "empty"), str(tmp_path / "nothing")):
+        assert run(["import", source, str(tmp_path / "out")]) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert source in said
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hugging Face hub as a download asks for."""
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+
+    def __init__(self, folder: Path, *args: Any) -> None:
+        self.folder = folder
+        super().__init__(*args)
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, with_body: bool) -> None:
+        headers = {"X-Repo-Commit": self.commit}
+        if self.path.startswith("/api/models/user/act/revision/"):
+            files = [{"rfilename": path.name} for path in sorted(self.folder.iterdir())]
+            body = json.dumps({"id": "user/act", "sha": self.commit, "siblings": files}).encode()
+            headers["Content-Type"] = "application/json"
+        elif self.path.startswith(f"/api/models/user/act/tree/{self.commit}"):
+            listed = [
+                {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
+                for path in sorted(self.folder.iterdir())
+            ]
+            body = json.dumps(listed).encode()
+            headers["Content-Type"] = "application/json"
+        elif self.path.startswith(f"/user/act/resolve/{self.commit}/"):
+            body = (self.folder / self.path.rpartition("/")[2]).read_bytes()
+            headers["ETag"] = f'"{sha256(body).hexdigest()}"'
+        else:
+            headers["X-Error-Code"] = "RepoNotFound"
+            self.send_error(404, "Repository not found")
+            return
+        self.send_response(200)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+
+@contextmanager
+def hub(folder: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def import_from(sources: dict[str, Path], endpoint: str, home: Path) -> tuple[list[int], list[str]]:
+    """Exit codes and messages, from a process of its own: huggingface_hub looks at its surroundings once."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
+    calls = [["import", source, str(out)] for source, out in sources.items()]
+    code = f"from foreact.cli.main import run; print([run(call) for call in {calls!r}])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
+    said = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    return json.loads(done.stdout.splitlines()[-1]), said
+
+
+@pytest.mark.slow
+def test_a_policy_of_the_hub_is_downloaded_and_found_again_without_a_network(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    theirs, home = write_lerobot(tmp_path / "theirs"), tmp_path / "hub"
+    with hub(theirs) as endpoint:
+        codes, said = import_from({"user/act": tmp_path / "out", "user/no": tmp_path / "a"}, endpoint, home)
+    assert codes == [0, 1]
+    expected = load_policy(tmp_path / "theirs_ours").predict_chunk(observation())
+    np.testing.assert_allclose(load_policy(tmp_path / "out").predict_chunk(observation()), expected, atol=SAME)
+    codes, offline = import_from({"user/act": tmp_path / "again", "user/no": tmp_path / "b"}, endpoint, home)
+    assert codes == [0, 1]
+    for (line,) in (said, offline):
+        assert "there is no path 'user/no'" in line
+        assert "check name and network" in line
+
+
+def test_without_huggingface_hub_a_name_of_the_hub_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(CheckpointError, match="pip install huggingface_hub"):
+        import_checkpoint("user/act", tmp_path / "out", Unsaid())

@@ -1,0 +1,41 @@
+"""The page about LeRobot runs: every command and code block of ours, on two small policies."""
+
+import pickle
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.lerobot_files import write_lerobot, write_ours
+from deploy.original_act import OriginalACT
+from foreact import load_policy
+from foreact.cli.main import run
+
+PAGE = Path(__file__).parents[2] / "docs" / "lerobot.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lerobot(tmp_path / "lerobot_act")
+    write_ours(tmp_path / "plain")
+    (tmp_path / "original_act").mkdir()
+    network = OriginalACT(cameras=1, heads=2)
+    torch.save({f"model.{name}": of for name, of in network.state_dict().items()}, "original_act/policy_best.ckpt")
+    stats = {f"{name}_{of}": np.ones(14, np.float32) for name in ("qpos", "action") for of in ("mean", "std")}
+    Path("original_act/dataset_stats.pkl").write_bytes(pickle.dumps(stats))
+    blocks = BLOCK.findall(PAGE.read_text())
+    assert {language for language, _ in blocks} == {"sh", "python", "text"}
+    for language, body in blocks:
+        if language == "python":
+            exec(compile(body, PAGE.name, "exec"), {})
+        elif language == "sh":
+            for line in body.splitlines():
+                command, *arguments = shlex.split(line)
+                assert command == "foreact"
+                assert run(arguments) == 0
+    assert load_policy("imported_act").features.cameras[0].width == 96
+    assert (tmp_path / "lerobot_policy/policy_preprocessor.json").exists()

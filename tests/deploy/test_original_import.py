@@ -1,0 +1,189 @@
+"""The original ACT's checkpoints act with us as they do there, and none of their files runs anything."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.original_act import OriginalACT
+from foreact import load_policy
+from foreact.cli.main import run
+from foreact.deploy.array_pickle import read_arrays
+from foreact.deploy.import_checkpoint import import_checkpoint
+from foreact.deploy.unsaid import Unsaid
+from foreact.errors import CheckpointError, ConfigError
+
+SIZE = (64, 96)
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+
+
+def statistics(rng: np.random.Generator, state: int, action: int, *, widened: bool = False) -> dict[str, np.ndarray]:
+    """As `get_norm_stats` leaves them; ACT++ adds the action's range."""
+    stats = {}
+    for name, dim in (("qpos", state), ("action", action)):
+        stats[f"{name}_mean"] = rng.normal(size=dim).astype(np.float32)
+        stats[f"{name}_std"] = rng.uniform(0.01, 1, dim).astype(np.float32)
+    if widened:
+        stats |= {"action_min": stats["action_mean"] - 2, "action_max": stats["action_mean"] + 2}
+    return {**stats, "example_qpos": rng.normal(size=(5, state)).astype(np.float32)}
+
+
+def checkpoint(folder: Path, stats: dict[str, Any], **options: Any) -> OriginalACT:
+    torch.manual_seed(0)
+    network = OriginalACT(**options).eval()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if name.endswith("running_var"):
+                value.uniform_(0.8, 1.2)
+            elif "norm" in name or "bn" in name or name.endswith("bias"):
+                value.add_(0.02 * torch.randn_like(value))
+        for never_trained in network.backbones[2:] if network.shared else ():  # so they are what they were loaded with
+            never_trained.load_state_dict(network.backbones[1].state_dict())
+    torch.save({f"model.{name}": value for name, value in network.state_dict().items()}, folder / "policy_best.ckpt")
+    (folder / "dataset_stats.pkl").write_bytes(pickle.dumps(stats))
+    return network
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "one camera": {"cameras": 1},
+    "four cameras, one backbone": {"cameras": 4},
+    "four cameras, each its own": {"cameras": 4, "shared": False},
+    "two cameras, one backbone": {"cameras": 2},
+    "two cameras of ACT++": {"cameras": 2, "shared": False, "action": 16},
+    "pre-norm": {"cameras": 1, "pre_norm": True},
+    "dilated ResNet-50": {"cameras": 1, "bottlenecks": True, "dilation": True},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_an_imported_policy_gives_the_original_chunk(name: str, tmp_path: Path) -> None:
+    options = VARIANTS[name]
+    rng = np.random.default_rng(1)
+    n_actions = options.get("action", 14)
+    stats = statistics(rng, 14, n_actions, widened=n_actions == 16)
+    network = checkpoint(tmp_path, stats, **options)
+    cameras = ("left", "right") if options["cameras"] == 2 else ()
+    known = Unsaid(image_size=SIZE, n_heads=4, cameras=cameras, dilation=options.get("dilation", False))
+    foreign = import_checkpoint(str(tmp_path), tmp_path / "ours", known)
+    assert foreign.policy.shared_backbone == options.get("shared", True)
+    policy = load_policy(tmp_path / "ours")
+    names = [camera.name for camera in policy.features.cameras]
+    pictures = {camera: rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for camera in names}
+    state = rng.normal(size=14).astype(np.float32)
+    scaled = np.stack([(pictures[camera] / 255 - IMAGENET_MEAN) / IMAGENET_STD for camera in names])
+    images = torch.from_numpy(scaled).float().permute(0, 3, 1, 2)[None]
+    qpos = torch.from_numpy((state - stats["qpos_mean"]) / stats["qpos_std"])[None]
+    with torch.inference_mode():
+        expected = network(qpos, images)[0].numpy() * stats["action_std"] + stats["action_mean"]
+    raw = {"observation.state": state, **{f"observation.images.{camera}": of for camera, of in pictures.items()}}
+    assert np.abs(policy.predict_chunk(raw) - expected).max() < 1e-5
+
+
+def test_what_the_files_do_not_say_is_the_original_codes(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=1)
+    known = Unsaid(n_heads=4, image_size=SIZE)
+    foreign = import_checkpoint(str(tmp_path / "policy_best.ckpt"), tmp_path / "ours", known)
+    assert [camera.name for camera in foreign.features.cameras] == ["top"]
+    assert foreign.features.fps == 50
+    assert foreign.features.action_names[0] == "left_waist"
+    assert (foreign.policy.n_action_steps, foreign.policy.temporal_ensemble_coeff) == (6, None)
+    names = tuple("abcdefghijklmn")
+    known = Unsaid(n_heads=4, image_size=SIZE, fps=25.0, temporal_ensemble_coeff=0.01, action_names=names)
+    foreign = import_checkpoint(str(tmp_path), tmp_path / "second", known)
+    assert foreign.features.fps == 25
+    assert foreign.features.action_names == names
+    assert (foreign.policy.n_action_steps, foreign.policy.temporal_ensemble_coeff) == (1, 0.01)
+
+
+def test_cameras_that_are_not_named_and_wrong_names_are_asked_for(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=2)
+    with pytest.raises(ConfigError, match="2 cameras; name them"):
+        import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid())
+    with pytest.raises(ConfigError, match="--action-names has 1 names"):
+        import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid(cameras=("a", "b"), action_names=("x",)))
+    assert not (tmp_path / "ours").exists()
+
+
+class Malicious:
+    """Runs a command when a careless reader unpickles it."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("name", ["dataset_stats.pkl", "policy_best.ckpt"])
+def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stats: dict[str, Any] = statistics(np.random.default_rng(1), 14, 14)
+    checkpoint(tmp_path, stats, cameras=1)
+    bomb = {**stats, "action_mean": Malicious(tmp_path / "ran")}
+    if name == "dataset_stats.pkl":
+        (tmp_path / name).write_bytes(pickle.dumps(bomb))
+    else:
+        torch.save(bomb, tmp_path / name)
+    assert run(["import", str(tmp_path), str(tmp_path / "ours"), "--n-heads", "4"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert name in said
+    assert "nothing in it was run" in said
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "ours").exists()
+    if name == "dataset_stats.pkl":  # the trap is a real one
+        pickle.loads((tmp_path / name).read_bytes())
+        assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_of_every_kind_and_protocol_are_read(protocol: int, tmp_path: Path) -> None:
+    arrays = {
+        "float": np.linspace(0, 1, 7, dtype=np.float32),
+        "big end first": np.arange(4, dtype=">f8"),
+        "columns first": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "scalar": np.float64(1.5),
+        "plain": 3,
+        "empty": np.zeros((0, 2)),
+    }
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(arrays, protocol=protocol))
+    read = read_arrays(tmp_path / "a.pkl")
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(read[name], value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": np.array([object()])}, "type 'O8'"),
+        ({"a": "text"}, "not an array of numbers"),
+        ([1, 2], "holds a list"),
+        ({"a": np.dtype("f4")}, "not an array of numbers"),
+        ({"a": Path("/")}, "asks for 'pathlib"),
+    ],
+    ids=["objects", "text", "list", "type", "class"],
+)
+def test_other_pickles_are_refused_in_one_line(content: Any, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_arrays(tmp_path / "a.pkl")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_off_file_and_one_that_is_no_act_are_refused(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=1)
+    whole = (tmp_path / "dataset_stats.pkl").read_bytes()
+    (tmp_path / "dataset_stats.pkl").write_bytes(whole[:-20])
+    with pytest.raises(CheckpointError, match="dataset_stats"):
+        import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid(n_heads=4))
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "policy_best.ckpt")
+    with pytest.raises(CheckpointError, match="not an ACT checkpoint: it lacks 'query_embed"):
+        import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid())
