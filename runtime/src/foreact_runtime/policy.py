@@ -1,0 +1,170 @@
+"""An exported policy: raw observation in, raw action out, with the executor that training's simulation uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreact_runtime.asynchronous import make_controller
+from foreact_runtime.backend import open_network
+from foreact_runtime.bundle import read_bundle, read_check
+from foreact_runtime.controller import Controller
+from foreact_runtime.errors import CheckpointError, ConfigError
+from foreact_runtime.executor import LimitedActions, make_executor
+from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, depth_key, image_key
+from foreact_runtime.observation import Observation, read_observation
+from foreact_runtime.records import Features
+from foreact_runtime.resize import resized
+from foreact_runtime.settings import ExecutorSettings
+
+_AT_INFERENCE = ("n_action_steps", "temporal_ensemble_coeff", "asynchronous", "blend_steps")
+
+
+class BundlePolicy:
+    """What `load_policy` returns for a bundle. It has the methods of `foreact`'s `Policy` and needs no torch."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        backend: str | None = None,
+        threads: int | None = None,
+        resize_images: bool = False,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check and open a bundle; see `load_policy`."""
+        self._opened_with = (path, backend, threads, resize_images, dict(overrides or {}))
+        self.bundle = read_bundle(path)
+        self.executor_settings = _override(self.bundle.settings, overrides or {})
+        self._resize_images = resize_images
+        self._network = open_network(self.bundle, backend, threads)
+        self._controller = self.make_controller()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as a call that opens the bundle again, on one core: a simulation has a process a core."""
+        path, backend, threads, *rest = self._opened_with
+        return _open, (path, backend, threads or 1, *rest)
+
+    @property
+    def features(self) -> Features:
+        """What goes in and out on the robot."""
+        return self.bundle.features
+
+    def reset(self) -> None:
+        """Begin an episode: forget chunks."""
+        self._controller.reset()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Return the action (A,), float32 in the robot's units, for this control tick.
+
+        Call it once a tick, `features.fps` times a second; the network runs only where the executor asks for it.
+
+        Args:
+            observation: See `foreact_runtime.observation.read_observation`.
+
+        Raises:
+            ObservationError: If the observation is not what the policy was trained on.
+        """
+        return self._controller.act(observation)
+
+    def predict_chunk(self, observation: Observation) -> np.ndarray:
+        """Return the chunk (T, C) that begins now, float32; changes no state of the executor.
+
+        Actions in the robot's units, or hand poses with the conditioning `frame`, which the executor turns into them.
+        """
+        return self._network(self._inputs(observation))
+
+    def predict_chunks(self, observations: Sequence[Observation]) -> np.ndarray:
+        """Return chunks (B, T, C) of several robots, one after the other: none depends on its neighbours."""
+        return np.stack([self.predict_chunk(observation) for observation in observations])
+
+    def make_executor(self) -> LimitedActions:
+        """Return a new executor with the policy's settings."""
+        return make_executor(self.executor_settings, self.features)
+
+    def make_controller(self, settings: ExecutorSettings | None = None) -> Controller:
+        """Return the state of one more robot or connection, which shares the network.
+
+        Args:
+            settings: Of its executor; None for the policy's own.
+        """
+        return make_controller(self.predict_chunk, settings or self.executor_settings, self.features)
+
+    def self_check(self) -> float:
+        """Predict the chunks that were stored at the export, and return the largest difference in normalised units.
+
+        Raises:
+            CheckpointError: If it is larger than the bundle allows: the network computes something else here.
+        """
+        observations, expected = read_check(self.bundle)
+        found = np.stack([self._network(observation) for observation in observations])
+        error = float((np.abs(found - expected) / np.array(self.bundle.scale)).max())
+        if not error <= self.bundle.tolerance:
+            raise CheckpointError(
+                f"bundle '{self.bundle.path}' predicts other chunks here than where it was exported: they differ by "
+                f"{error:.1e} of a normalised unit, {self.bundle.tolerance:.1e} is allowed; try another backend"
+            )
+        return error
+
+    def _inputs(self, observation: Observation) -> dict[str, np.ndarray]:
+        seen = read_observation(observation, self.features, any_size=self._resize_images)
+        vectors = {STATE: seen.state, ENVIRONMENT_STATE: seen.environment_state}
+        inputs = {key: value for key, value in vectors.items() if value is not None}
+        for camera in self.features.cameras:
+            size = camera.recorded_size or (camera.height, camera.width)
+            inputs[image_key(camera.name)] = resized(seen.images[camera.name], size)
+            if camera.name in seen.depth:
+                inputs[depth_key(camera.name)] = resized(seen.depth[camera.name], size)
+        return inputs
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    resize_images: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    check: bool = False,
+) -> BundlePolicy:
+    """Load an exported policy from its bundle.
+
+    Args:
+        path: What `foreact export` wrote.
+        backend: "onnxruntime" or "openvino"; None takes the one that the bundle was exported for.
+        threads: Cores to compute on; None for as many as the library thinks good.
+        resize_images: Accept pictures of another size than the recorded one and resize them.
+        overrides: How chunks are executed: `n_action_steps`, `temporal_ensemble_coeff`, `asynchronous`, `blend_steps`.
+        check: Compare with the chunks that were stored at the export first (`BundlePolicy.self_check`).
+
+    Raises:
+        CheckpointError: If it is missing, incomplete, altered or newer than this package, or the check fails.
+        ConfigError: If an override or the backend is unknown or contradictory.
+        MissingPackageError: If the backend's package is not installed.
+    """
+    policy = BundlePolicy(path, backend=backend, threads=threads, resize_images=resize_images, overrides=overrides)
+    if check:
+        policy.self_check()
+    return policy
+
+
+def _open(
+    path: Path, backend: str | None, threads: int | None, resize_images: bool, overrides: dict[str, Any]
+) -> BundlePolicy:
+    return BundlePolicy(path, backend=backend, threads=threads, resize_images=resize_images, overrides=overrides)
+
+
+def _override(settings: ExecutorSettings, overrides: Mapping[str, Any]) -> ExecutorSettings:
+    for name in overrides:
+        if name not in _AT_INFERENCE:
+            raise ConfigError(f"'{name}' cannot be changed in a bundle; these can: {', '.join(_AT_INFERENCE)}")
+    changed = replace(settings, **overrides)
+    if not 1 <= changed.n_action_steps <= changed.chunk_size:
+        raise ConfigError(f"n_action_steps is {changed.n_action_steps}; it must be 1 to {changed.chunk_size}")
+    if changed.temporal_ensemble_coeff is not None and changed.n_action_steps != 1:
+        raise ConfigError(f"temporal_ensemble_coeff needs n_action_steps 1, not {changed.n_action_steps}")
+    return changed
