@@ -4,14 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install quickstart smoke grounding bench bench-data test test-fast test-lerobot test-lerobot-old lint format type clean
+.PHONY: help install quickstart smoke grounding bench bench-data test test-fast test-runtime test-lerobot test-lerobot-old lint format type clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@sh scripts/make_venv.sh $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,view,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,serve,export,view,dev]'
+	@# The tests' independent client declares numpy<2, but runs with 2.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps openpi-client
 	@touch $(STAMP)
 
 install: $(STAMP)  ## the virtual environment and the library for headless rendering
@@ -41,6 +43,9 @@ test: install lint type  ## everything that CI checks, LeRobot aside
 test-fast: install  ## without the tests that take long
 	$(BIN)/python -m pytest -m 'not slow'
 
+test-runtime: install  ## a bundle without torch, in an environment of its own, whose size is measured
+	sh scripts/test_runtime.sh
+
 test-lerobot:  ## LeRobot itself reads what we write (its own Python 3.12 environment)
 	sh scripts/test_lerobot.sh
 
@@ -59,4 +64,4 @@ type: install
 	$(BIN)/mypy
 
 clean:  ## remove environments, runs and caches of this checkout
-	rm -rf $(VENV) .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-runtime .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache

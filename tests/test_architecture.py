@@ -28,6 +28,7 @@ FLOORS = {
     "page": 0,
     "processes": 0,
     "memory": 0,
+    "threads": 0,
     "console": 0,
     "intervals": 0,
 }

@@ -1,18 +1,16 @@
 """The R1Pro of BEHAVIOR-1K: which numbers of its proprioception make up a policy's state, and what all are called.
 
 The simulator of the 2025 challenge gives 256 numbers, that of 2026 gives 61 (FORMATS.md 4.1 to 4.4). Both hold what
-il_lib feeds to its policies; the places differ, so the table is chosen by the length.
+il_lib feeds to its policies, at different places (`foreact_runtime.r1pro`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import numpy as np
 
 from foreact.errors import DataError
 from foreact.presets import R1PRO_ACTION, R1PRO_STATE
+from foreact_runtime.r1pro import PLACES, state_of
 
 _AXES = ("x", "y", "yaw")
 _POSE = {"pos": ("x", "y", "z"), "quat": ("qx", "qy", "qz", "qw")}
@@ -34,36 +32,6 @@ ACTION_NAMES = tuple(name for group in R1PRO_ACTION for name in _names(group.key
 """23, named like the state where they command the same: base velocity, absolute joint positions [rad], and grippers
 in [-1, 1], where +1 is open (4.4; some third-party notes say the reverse)."""
 
-_PLACES: Mapping[int, Mapping[str, slice]] = MappingProxyType(
-    {
-        256: {
-            "odom/base_velocity": slice(253, 256),
-            "qpos/torso": slice(236, 240),
-            "qpos/left_arm": slice(158, 165),
-            "qpos/left_gripper": slice(193, 195),
-            "qpos/right_arm": slice(197, 204),
-            "qpos/right_gripper": slice(232, 234),
-            "eef/left_pos": slice(186, 189),
-            "eef/left_quat": slice(189, 193),
-            "eef/right_pos": slice(225, 228),
-            "eef/right_quat": slice(228, 232),
-        },
-        61: {
-            "odom/base_velocity": slice(0, 3),
-            "qpos/torso": slice(53, 57),
-            "qpos/left_arm": slice(3, 10),
-            "qpos/left_gripper": slice(24, 26),
-            "qpos/right_arm": slice(28, 35),
-            "qpos/right_gripper": slice(49, 51),
-            "eef/left_pos": slice(17, 20),
-            "eef/left_quat": slice(20, 24),
-            "eef/right_pos": slice(42, 45),
-            "eef/right_quat": slice(45, 49),
-        },
-    }
-)
-"""By the length of the proprioception, then by the state's key."""
-
 
 def check_proprioception(dim: int, whose: str) -> None:
     """Refuse a proprioception that is in no table: the places of another one would give plausible nonsense.
@@ -75,7 +43,7 @@ def check_proprioception(dim: int, whose: str) -> None:
     Raises:
         DataError: If it is neither 256 nor 61.
     """
-    if dim in _PLACES:
+    if dim in PLACES:
         return
     remedy = (
         "these are of v3.7.0, with two grasp flags among them: replay or download them with v3.7.1 or newer"
@@ -102,9 +70,4 @@ def select_state(proprioception: np.ndarray, whose: str = "the proprioception") 
         DataError: If it has another length.
     """
     check_proprioception(proprioception.shape[-1], whose)
-    places = _PLACES[proprioception.shape[-1]]
-    parts = []
-    for group in R1PRO_STATE:
-        part = proprioception[..., places[group.key]]
-        parts.append(part.mean(axis=-1, keepdims=True) if group.dim == 1 else part)
-    return np.concatenate(parts, axis=-1).astype(np.float32)
+    return state_of(proprioception)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from foreact.errors import ConfigError, unknown_name
+from foreact_runtime.records import Features
 
 Camera = Literal["overhead", "wrist"]
 CAMERAS: tuple[Camera, ...] = ("overhead", "wrist")
@@ -134,3 +135,18 @@ def level(name: str, **overrides: Any) -> TaskConfig:
         if option not in known:
             raise ConfigError(unknown_name("task option", option, known))
     return replace(LEVELS[name], **overrides)
+
+
+def task_for_features(task: TaskConfig, features: Features) -> TaskConfig:
+    """Return the task with the cameras, sizes and rate that a policy was trained on.
+
+    Raises:
+        ConfigError: If the policy needs a camera that the simulation does not have.
+    """
+    wanted = {camera.name: camera for camera in features.cameras}
+    for name in wanted:
+        if name not in CAMERAS:
+            raise ConfigError(f"the policy needs camera '{name}'; the simulation has: {', '.join(CAMERAS)}")
+    sizes = {f"{name}_size": camera.recorded_size or (camera.height, camera.width) for name, camera in wanted.items()}
+    cameras = tuple(name for name in CAMERAS if name in wanted)
+    return replace(task, cameras=cameras, fps=features.fps, **sizes)  # type: ignore[arg-type]

@@ -1,0 +1,137 @@
+"""One client's episode: what it is told, from what it asks and how often it asks.
+
+Whoever asks every tick gets the policy's own executor: its queue or its ensemble, as in simulation and on a robot.
+Whoever executes several actions between two questions gets a chunk, for then an executor here would be out of step.
+A reply's `actions` are those to execute before the next question, and `action` is the first of them:
+
+| client | `actions` |
+|---|---|
+| asks every tick: it has sent `reset`, like BEHAVIOR-1K's evaluators | (1, A), the executor's |
+| asks for N of them with `__action_chunk_size__` | (N, A), a chunk's first, also as `action_chunk` |
+| never resets, like openpi's, which have no word for it | (T, A), the chunk that begins with this observation |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from foreact_runtime.controller import Controller
+from foreact_runtime.errors import ServingError, UnreachableError
+from foreact_runtime.observation import Observation, read_vectors
+from foreact_runtime.records import Features
+from foreact_runtime.serve.observation_names import ObservationNames
+from foreact_runtime.settings import ExecutorSettings
+
+RESET = "reset"
+"""A map with this key begins an episode, whatever its value, and gets no reply."""
+CHUNK_SIZE = "__action_chunk_size__"
+"""How many actions a client of 2026 wants at once."""
+
+
+class ServedPolicy(Protocol):
+    """What is served: a checkpoint's `Policy` and a bundle's alike."""
+
+    @property
+    def features(self) -> Features:
+        """What it was trained on."""
+        ...
+
+    @property
+    def executor_settings(self) -> ExecutorSettings:
+        """How it wants its chunks executed."""
+        ...
+
+    def make_controller(self, settings: ExecutorSettings | None = None) -> Controller:
+        """Return the state of one more client, which shares the network; None for the policy's own settings."""
+        ...
+
+
+class Session:
+    """A client's state, from its connection to the end of it."""
+
+    def __init__(self, policy: ServedPolicy, names: ObservationNames) -> None:
+        """Take the policy, shared by all, and how its clients call their observations."""
+        self._policy = policy
+        self._names = names
+        self._chunk_size = policy.executor_settings.chunk_size
+        self._every_tick: Controller | None = None
+        self._in_chunks: tuple[int, Controller] | None = None
+        self._last: np.ndarray | None = None
+
+    def answer(self, message: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """Return the reply to a message, None to a reset.
+
+        Where the arm cannot do what the policy asks for, it is told to stay where it is, as in simulation.
+
+        Raises:
+            ObservationError: If the observation is not what the policy was trained on.
+            ServingError: If the message asks for what there is not.
+        """
+        if RESET in message:
+            self._reset()
+            return None
+        asked = _asked(message)
+        observation = self._names.translate({key: value for key, value in message.items() if key != CHUNK_SIZE})
+        if 1 < asked <= self._chunk_size:
+            chunk = self._actions(self._controller_of(asked), observation, asked)
+            return {"action": chunk[0], "actions": chunk, "action_chunk": chunk}
+        if self._every_tick is not None:
+            actions = self._actions(self._every_tick, observation, 1)
+        else:
+            controller = self._controller_of(self._chunk_size)
+            controller.reset()  # how many of the last chunk were executed is not known
+            actions = self._actions(controller, observation, self._chunk_size)
+        return {"action": actions[0], "actions": actions}
+
+    def close(self) -> None:
+        """Free what it has started."""
+        for controller in (self._every_tick, self._in_chunks and self._in_chunks[1]):
+            if controller is not None:
+                controller.close()
+
+    def _reset(self) -> None:
+        self.close()
+        self._every_tick = self._policy.make_controller()
+        self._in_chunks = None
+        self._last = None
+
+    def _controller_of(self, size: int) -> Controller:
+        """The one that executes as many actions of each chunk as its client does."""
+        if self._in_chunks is None or self._in_chunks[0] != size:
+            of = self._policy.executor_settings
+            blend_steps = min(of.blend_steps or 0, of.chunk_size - size)
+            settings = replace(of, n_action_steps=size, blend_steps=blend_steps, temporal_ensemble_coeff=None)
+            self._in_chunks = size, self._policy.make_controller(replace(settings, asynchronous=False))
+        return self._in_chunks[1]
+
+    def _actions(self, controller: Controller, observation: Observation, number: int) -> np.ndarray:
+        """The next actions (number, A), all from this observation on."""
+        return np.stack([self._reachable(controller, observation) for _ in range(number)])
+
+    def _reachable(self, controller: Controller, observation: Observation) -> np.ndarray:
+        try:
+            self._last = controller.act(observation)
+        except UnreachableError:
+            if self._last is None:
+                self._last = self._where_it_is(observation)
+        return self._last
+
+    def _where_it_is(self, observation: Observation) -> np.ndarray:
+        """The action (A,) that leaves the arm where it is: its joints' positions now."""
+        features = self._policy.features
+        state, _ = read_vectors(observation, features)
+        if state is None or not set(features.action_names) <= set(features.state_names):
+            raise ServingError("the arm cannot reach what the policy asks for, and its state does not say where it is")
+        return state[[features.state_names.index(name) for name in features.action_names]]
+
+
+def _asked(message: Mapping[str, Any]) -> int:
+    """How many actions the client wants at once; 1 where it does not say."""
+    value = message.get(CHUNK_SIZE, 1)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ServingError(f"'{CHUNK_SIZE}' must be a whole number from 1 on")
+    return int(value)

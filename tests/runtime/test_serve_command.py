@@ -1,0 +1,115 @@
+"""`foreact serve` as a process: from a checkpoint to answers, the page about it, one clear line for what is wrong."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foreact.cli.main import run
+from foreact.policy.checkpoint import save_policy
+from foreact_runtime.serve.client import PolicyClient
+from served_policies import spot_observation, spot_policy
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+FORE = [sys.executable, "-m", "foreact.cli.main"]
+WITHOUT_TORCH = """\
+import runpy, sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "foreact"): raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Hide())
+runpy.run_module("foreact_runtime.serve", run_name="__main__", alter_sys=True)
+"""
+
+
+@contextmanager
+def serving(call: list[str], folder: Path) -> Iterator[str]:
+    """Run a command until the block ends, and yield its URL; it must stop well."""
+    server = subprocess.Popen(call, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        line = server.stdout.readline()
+        assert line.startswith("serving '"), server.communicate(timeout=60)[1]
+        yield line.split("at ")[1].split(",")[0]
+        server.send_signal(signal.SIGTERM)
+        out, errors = server.communicate(timeout=60)
+        assert (server.returncode, out) == (0, "stopped\n"), errors
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_a_checkpoint_is_served_with_a_key_and_the_users_names(tmp_path: Path) -> None:
+    policy = spot_policy()
+    save_policy(tmp_path / "run", policy)
+    (tmp_path / "key").write_text("right\n")
+    (tmp_path / "names.json").write_text('{"observation/image": "observation.images.overhead"}')
+    options = ["--port", "0", "--api-key-file", "key", "--rename-file", "names.json", "--rename", "hand/cam"]
+    options += ["observation.images.wrist", "--n-action-steps", "2"]
+    with serving([*FORE, "serve", "run", *options], tmp_path) as url, PolicyClient(url, api_key="right") as client:
+        assert client.metadata["policy"] == "run"
+        ours = spot_observation()
+        theirs = {**ours, "observation/image": ours.pop("observation.images.overhead")}
+        theirs["hand"] = {"cam": theirs.pop("observation.images.wrist")}
+        np.testing.assert_array_equal(client.infer(theirs)["actions"], policy.predict_chunk(spot_observation()))
+
+
+def test_what_is_wrong_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_policy(tmp_path / "run", spot_policy())
+    for name, text in {"empty": "\n", "umlaut": "schlüssel", "list.json": "[]", "broken.json": "{"}.items():
+        (tmp_path / name).write_text(text)
+    capsys.readouterr()
+    wrong = {
+        "on '0.0.0.0' the whole network could command the robot's policy": ["--host", "0.0.0.0"],
+        "has no key in its first line": ["--api-key-file", "{tmp}/empty"],
+        "must be plain ASCII": ["--api-key-file", "{tmp}/umlaut"],
+        "cannot read": ["--api-key-file", "{tmp}/nowhere"],
+        "must be a JSON object, from the clients' names to the policy's": ["--rename-file", "{tmp}/list.json"],
+        "is not JSON": ["--rename-file", "{tmp}/broken.json"],
+        "unknown key of the policy in the table of names 'state'": ["--rename", "a", "state"],
+        "--most-clients is 0": ["--most-clients", "0"],
+        "n_action_steps is 9": ["--n-action-steps", "9"],
+    }
+    for message, arguments in wrong.items():
+        filled = [word.replace("{tmp}", str(tmp_path)) for word in arguments]
+        assert run(["serve", str(tmp_path / "run"), *filled]) == 1, message
+        printed = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(printed) == 1
+        assert message in printed[0]
+
+
+@pytest.mark.slow
+def test_every_block_of_the_serving_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`foreact serve` runs beside what follows it; then a bundle is served where neither torch nor foreact is found."""
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    blocks = BLOCK.findall((ROOT / "docs" / "serving.md").read_text())
+    assert [language for language, _ in blocks] == ["sh", "sh", "python"]
+    *before, serve = [shlex.split(line) for line in blocks[0][1].splitlines()]
+    for words in before:
+        do([*FORE, *words[1:]], tmp_path)
+    with serving([*FORE, *serve[1:]], tmp_path):
+        driven = do([*FORE, *shlex.split(blocks[1][1])[1:]], tmp_path)
+        assert re.search(r"success [01]/1 .*\nrate .*wanted 10 Hz\nlatency .*\nlate ticks \d+ of \d+", driven)
+        assert len(do([sys.executable, "-c", blocks[2][1]], tmp_path).splitlines()) == 3
+    do([*FORE, "export", "runs/tiny", "bundle"], tmp_path)
+    with serving([sys.executable, "-c", WITHOUT_TORCH, "bundle", "--port", "0"], tmp_path) as url:
+        driven = do([*FORE, "drive", "L1", "--server", url, "--episodes", "1", "--as-fast-as-possible"], tmp_path)
+        assert "late ticks 0 of" in driven
+
+
+def do(call: list[str], folder: Path) -> str:
+    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300, env=dict(os.environ))
+    assert done.returncode == 0, f"{call}\n{done.stderr}"
+    return done.stdout
