@@ -19,20 +19,25 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
-from lerobot_options import SAME_NAME
+from bundle_files import as_batch, make_frame, write_networks
 from lerobot_twin import give_weights, lerobot_batch, lerobot_policy
 from torch.utils.flop_counter import FlopCounterMode
 
 import foreact
 from foreact.config import PolicyConfig
+from foreact.deploy.lerobot_names import SAME_NAME
 from foreact.memory import keep_freed_memory
 from foreact.model.act import ACT
 from foreact.model.linear import ONEDNN_IS_FASTER
@@ -52,6 +57,11 @@ GOALS = {
     "training": {"compact": 1.25, "r1pro": 1.25, "so101": 1.4},
 }
 """Times LeRobot, eager PyTorch in float32."""
+BUNDLE_GOALS = {
+    "fp32": {"compact": 2.8, "r1pro": 2.1, "so101": 1.8},
+    "int8": {"compact": 8.0, "r1pro": 6.0, "so101": 5.0},
+}
+"""Times LeRobot, of the faster library."""
 SAME = 1e-5
 """Largest difference of a normalised chunk."""
 
@@ -69,6 +79,8 @@ class Options:
     seed: int = 0
     out: Path | None = None
     """Write the figures here as JSON."""
+    bundles_only: bool = False
+    """Leave eager PyTorch and training out."""
     memory_of: tuple[str, Literal["ours", "theirs"]] | None = None
     """Only print the largest memory [MB] of a process that makes training steps of one size with one network."""
 
@@ -149,6 +161,24 @@ def inference(pair: Pair, turns: int) -> dict[str, Any]:
             theirs.predict_action_chunk(given)
         measured = take_turns(lambda: ours(batch), lambda: theirs.predict_action_chunk(given), turns)
     return measured | {"difference": difference, "gflop": round(counter.get_total_flops() / 1e9, 2)}
+
+
+def bundles(pair: Pair, turns: int, threads: int, seed: int) -> dict[str, dict[str, Any]]:
+    """Measure a chunk at batch 1 of exported networks, from uint8 pictures, which LeRobot's gets normalised."""
+    frame = make_frame(pair.features, np.random.default_rng(seed))
+    theirs, given = pair.theirs.eval(), lerobot_batch(as_batch(frame, pair.features))
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(False), torch.no_grad():
+        networks = write_networks(pair.ours, pair.config, pair.features, Path(folder), threads)
+        expected = theirs.predict_action_chunk(given)[0].numpy()
+        for name, network in networks.items():
+            difference = float(np.abs(network(frame) - expected).max())
+            if name.startswith("fp32") and difference > SAME:
+                raise SystemExit(f"the chunks of {name} differ by {difference:.1e}: no time counts")
+            turn = partial(network, frame)
+            measured[name] = take_turns(turn, lambda: theirs.predict_action_chunk(given), turns)
+            measured[name]["difference"] = difference
+    return measured
 
 
 def training(pair: Pair, preset_name: str, steps: int) -> dict[str, Any]:
@@ -250,7 +280,19 @@ def main(options: Options) -> None:
     results: dict[str, Any] = {}
     for name in options.sizes:
         pair = make_pair(name, options.seed)
-        results[name] = {"inference": inference(pair, options.turns), "training": training(pair, name, options.steps)}
+        of_bundles = bundles(pair, options.turns, options.threads, options.seed)
+        for kind, of in of_bundles.items():
+            low, high = of["ratio_from_to"]
+            print(
+                f"{name:<8} bundle {kind:<14} {of['ours_cpu_ms']:8.1f} ms  LeRobot {of['theirs_cpu_ms']:8.1f} ms  "
+                f"ratio {of['ratio']:.2f} ({low:.2f} to {high:.2f}), goal {BUNDLE_GOALS[kind[:4]][name]}; "
+                f"chunks differ by {of['difference']:.1e}",
+                flush=True,
+            )
+        results[name] = {"bundle": of_bundles}
+        if options.bundles_only:
+            continue
+        results[name] |= {"inference": inference(pair, options.turns), "training": training(pair, name, options.steps)}
         results[name]["memory_mb"] = {side: memory_of(name, side, options) for side in ("ours", "theirs")}
         for stage, goal in ((stage, GOALS[stage][name]) for stage in GOALS):
             of = results[name][stage]
@@ -269,6 +311,7 @@ def main(options: Options) -> None:
         "foreact": foreact.__version__,
         "lerobot": "0.6.1",
         "torch": torch.__version__,
+        **{package: version(package) for package in ("onnxruntime", "openvino", "nncf")},
         "python": platform.python_version(),
     }
     machine = {
@@ -281,7 +324,8 @@ def main(options: Options) -> None:
     }
     if options.out is not None:
         settings = {"turns": options.turns, "steps": options.steps, "seed": options.seed}
-        content = {"results": results, "goals": GOALS, "settings": settings, "versions": versions, "machine": machine}
+        goals = {**GOALS, "bundle": BUNDLE_GOALS}
+        content = {"results": results, "goals": goals, "settings": settings, "versions": versions, "machine": machine}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -21,7 +21,7 @@ if [ ! -e "$stamp" ] || [ constraints-lerobot.txt -nt "$stamp" ]; then
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints-lerobot.txt \
         'lerobot[dataset,training]==0.6.1' h5py pytest tyro rich filelock hatchling \
-        onnx onnxscript onnxruntime openvino
+        onnx onnxscript onnxruntime openvino nncf
     # LeRobot finds plugins among the installed distributions; foreact itself comes by PYTHONPATH.
     "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation \
         -e lerobot_policy_foreact

@@ -14,9 +14,11 @@ import numpy as np
 from foreact.errors import ConfigError, ObservationError, UnreachableError
 from foreact.records import Features
 from foreact.sim.scene import ACTION_NAMES
-from foreact_runtime.executor import ChunkQueue, Executor
+from foreact_runtime.executor import ChunkQueue, Executor, make_executor
 from foreact_runtime.keys import STATE
+from foreact_runtime.limits import Limits
 from foreact_runtime.observation import Observation
+from foreact_runtime.settings import ExecutorSettings
 
 
 class Still:
@@ -67,6 +69,21 @@ class OutOfReach(Still):
 
     def predict_chunks(self, observations: Sequence[Observation]) -> np.ndarray:
         return super().predict_chunks(observations) + np.linspace(0, 0.1, 6, dtype=np.float32)[:, None]
+
+
+class Leaping(Still):
+    """Wants to be elsewhere at once; its limits know how far a first command may be from the arm."""
+
+    executor_settings = ExecutorSettings(chunk_size=6, n_action_steps=6, limits=Limits(lead=(0.1,) * 6))
+
+    def make_executor(self) -> Executor:
+        return make_executor(self.executor_settings, self.features)
+
+    def predict_chunk(self, observation: Observation) -> np.ndarray:
+        return np.tile(observation[STATE] + np.float32(0.3), (6, 1))
+
+    def predict_chunks(self, observations: Sequence[Observation]) -> np.ndarray:
+        return np.stack([self.predict_chunk(of) for of in observations])
 
 
 class Refusing(Still):

@@ -38,6 +38,14 @@ def test_every_block_of_the_conversion_page_runs(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
+def test_every_block_of_the_executor_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run_blocks("executor.md", tmp_path)
+    assert (tmp_path / "executor.json").exists()
+
+
+@pytest.mark.slow
 def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -1,21 +1,25 @@
 """All errors that a user can cause and mend: those of the runtime, and those of what only training needs."""
 
 from foreact_runtime.errors import (
+    ActionError,
     CheckpointError,
     ConfigError,
     ForeactError,
     ObservationError,
+    OutOfRangeError,
     UnreachableError,
     unknown_name,
 )
 
 __all__ = [
+    "ActionError",
     "CheckpointError",
     "ConfigError",
     "DataError",
     "ForeactError",
     "MissingExtraError",
     "ObservationError",
+    "OutOfRangeError",
     "SimulationError",
     "TrainingError",
     "UnreachableError",

@@ -104,7 +104,7 @@ class Normalizer(nn.Module):
 
     def _image(self, camera: str, image: Tensor, depth: Mapping[str, Tensor]) -> Tensor:
         mean, std = self.colours(camera)
-        colour = (image.float() / 255 - mean) / std
+        colour = (image.float() - 255 * mean) / (255 * std)  # exactly 0 for the mean grey, with any library
         span = self._cameras[camera].depth_range
         if span is None:
             return colour

@@ -80,7 +80,8 @@ class VectorStatistics:
 
 Statistics = Mapping[str, VectorStatistics]
 """By key: `observation.state`, `observation.environment_state`, `action`; imported policies may have their cameras'
-colours (3,) in 0..1 too, by the pictures' keys. What is not known of an imported policy's data is infinite."""
+colours (3,) in 0..1 too, by the pictures' keys. What is not known of an imported policy's data is infinite. Those
+whose key begins with `robot.` are for limits and alarms (data/statistics.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ Threads of one step wait for the slowest of them, so a single one that shares it
 all others. PyTorch's own choice, a thread a core, does not look at that.
 
 PyTorch's results depend on the number of threads in their last bits: sums are split among them. So a resumed run goes
-on with as many as it was started with (`foreact.train.run`), and results of an evaluation say how many there were.
+on with as many as it was started with (`foreact.train.run`). Evaluation has one thread in each of its processes, which
+do not wait for each other.
 """
 
 from __future__ import annotations

@@ -430,7 +430,7 @@ def test_a_run_on_a_mix_has_statistics_over_all_and_knows_its_sources_and_resume
 def test_diagnosis_knows_what_was_held_out_of_a_mix_and_of_each_of_its_sources(
     spots: tuple[Path, Path], tiny_run: RunConfig, cache_dir: Path, tmp_path: Path
 ) -> None:
-    from foreact.diagnose.report import _split
+    from foreact.diagnose.examined import _split
 
     train(replace(tiny_run, train=replace(tiny_run.train, steps=3)), data=spots, out=tmp_path, cache_dir=cache_dir)
     meta = read_meta(find_checkpoint(tmp_path))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from foreact.data.lerobot_stats import FeatureStats, PictureStats, merge_stats, vector_stats
-from foreact.data.statistics import check_episode, compute_statistics
+from foreact.data.statistics import check_episode, compute_statistics, robot_statistics
 from foreact.errors import DataError
-from foreact.records import Episode
+from foreact.records import Episode, Features
 
 
 def episodes(n: int = 5, offset: float = 0.0) -> list[Episode]:
@@ -103,3 +103,32 @@ def test_only_a_sample_of_many_frames_is_looked_at() -> None:
     """n^0.75 of 400 is 89, so the least, 100."""
     frames = [np.zeros((2, 2, 3), np.uint8)] * 400
     assert image_stats(frames)["count"].tolist() == [100]
+
+
+def test_robot_statistics_know_the_largest_step_growth_and_lead_of_each_episode_by_hand() -> None:
+    action = np.array([[0.0], [1.0], [3.0], [3.0], [0.0], [0.0]], np.float32)
+    made = [
+        Episode(index=0, task="", action=action, state=np.hstack([action + 5, action - 0.25])),
+        Episode(index=1, task="", action=action[:1], state=np.hstack([action[:1] + 5, action[:1] + 0.5])),
+    ]
+    features = Features(action_names=("elbow",), state_names=("other", "elbow"))
+    of = robot_statistics(made, features)
+    # steps 1, 2, 0, -3, 0: from 2 to 0 it slows down, from 0 to -3 it starts; an episode of one frame never moves
+    assert of["robot.action.step"].max.tolist() == [3.0]
+    assert of["robot.action.jump"].max.tolist() == [3.0]
+    assert of["robot.action.step"].min.tolist() == [0.0]
+    assert of["robot.action.lead"].max.tolist() == [0.5]
+    assert of["robot.action.lead"].min.tolist() == [0.25]
+    assert of["robot.action.step"].count == 2
+    assert of["robot.observation.state"].max.tolist() == [8.0, 2.75]
+    assert of["robot.action"].count == 7
+
+
+def test_growth_is_counted_in_both_directions_and_reversals_start_from_rest() -> None:
+    action = np.array([[0.0], [-1.0], [-3.0], [1.0]], np.float32)  # steps -1, -2, 4
+    features = Features(action_names=("elbow",))
+    of = robot_statistics([Episode(index=0, task="", action=action)], features)
+    assert of["robot.action.jump"].max.tolist() == [4.0]
+    slow = robot_statistics([Episode(index=0, task="", action=action[:3])], features)
+    assert slow["robot.action.jump"].max.tolist() == [1.0]
+    assert slow["robot.action.lead"].max.tolist() == [0.0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from deploy.original_act import OriginalACT
 from foreact import load_policy
 from foreact.cli.main import run
+from foreact.deploy import array_pickle
 from foreact.deploy.array_pickle import read_arrays
 from foreact.deploy.import_checkpoint import import_checkpoint
 from foreact.deploy.unsaid import Unsaid
@@ -165,7 +168,7 @@ def test_arrays_of_every_kind_and_protocol_are_read(protocol: int, tmp_path: Pat
     [
         ({"a": np.array([object()])}, "type 'O8'"),
         ({"a": "text"}, "not an array of numbers"),
-        ([1, 2], "holds a list"),
+        ([1, 2], "it holds a list"),
         ({"a": np.dtype("f4")}, "not an array of numbers"),
         ({"a": Path("/")}, "asks for 'pathlib"),
     ],
@@ -176,6 +179,44 @@ def test_other_pickles_are_refused_in_one_line(content: Any, message: str, tmp_p
     with pytest.raises(CheckpointError, match=message) as caught:
         read_arrays(tmp_path / "a.pkl")
     assert "\n" not in str(caught.value)
+
+
+def memo_bomb() -> bytes:
+    """An empty dictionary with the number 2**27: two gigabytes of numbers for the reader in C."""
+    return b"\x80\x02}r" + struct.pack("<I", 2**27) + b"."
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps({"a": [[1], [1, 2]]}), "'a', which is not an array"),
+        (pickle.dumps({1: np.zeros(2)}), "calls something 1"),
+        (b"\x80\x02}X\x01\x00\x00\x00a" + ARRAY + b")\x81s.", "not read"),
+    ],
+    ids=["lists", "numbered", "array without its parts"],
+)
+def test_crafted_pickles_are_refused_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_arrays(tmp_path / "a.pkl")
+
+
+def test_a_few_bytes_reserve_no_gigabytes(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(memo_bomb())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert read_arrays(tmp_path / "a.pkl") == {}
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_pickle_changes_nothing_of_the_reader(tmp_path: Path) -> None:
+    scalar = b"\x80\x02}X\x01\x00\x00\x00acnumpy.core.multiarray\nscalar\nN}X\x03\x00\x00\x00fooK\x05s\x86bs."
+    (tmp_path / "a.pkl").write_bytes(scalar)
+    with pytest.raises(CheckpointError, match="not an array"):
+        read_arrays(tmp_path / "a.pkl")
+    assert not any(hasattr(of, "foo") for of in array_pickle._KNOWN.values())
 
 
 def test_a_cut_off_file_and_one_that_is_no_act_are_refused(tmp_path: Path) -> None:

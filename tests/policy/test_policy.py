@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from foreact import load_policy
 from foreact.config import PolicyConfig, RunConfig
 from foreact.errors import CheckpointError, ConfigError, ObservationError
-from foreact.policy.checkpoint import save_policy
+from foreact.policy.checkpoint import load_policy, save_policy
 from foreact.policy.policy import Policy
 from foreact.presets import preset
 from foreact.records import Camera, Features, VectorStatistics
@@ -21,7 +20,8 @@ from spots import FEATURES
 
 def statistics(dim: int, shift: float) -> VectorStatistics:
     one = np.ones(dim)
-    return VectorStatistics(mean=shift * one, std=2 * one, min=-one, max=one, q01=-0.9 * one, q99=0.9 * one, count=10)
+    low, high = (shift - 10) * one, (shift + 10) * one
+    return VectorStatistics(mean=shift * one, std=2 * one, min=low, max=high, q01=low + 1, q99=high - 1, count=10)
 
 
 STATISTICS = {
@@ -146,7 +146,11 @@ def test_settings_of_the_executor_can_be_changed_at_inference_but_not_the_networ
 ) -> None:
     save_policy(tmp_path / "p", policy)
     ensemble = load_policy(tmp_path / "p", overrides={"n_action_steps": 1, "temporal_ensemble_coeff": 0.01})
-    assert type(ensemble.make_executor()).__name__ == "TemporalEnsemble"
+    executor = ensemble.make_executor()
+    for chunk, mean in ((np.full((4, 2), 30), 30), (np.full((4, 2), 31), 30.5)):
+        executor.add(chunk)
+        np.testing.assert_allclose(executor.next_action(), mean, atol=0.01)  # a queue would give the newest
+    assert load_policy(tmp_path / "p", overrides={"asynchronous": True}).executor_settings.asynchronous
     with pytest.raises(ConfigError, match=r"policy.dim_model cannot be changed after training"):
         load_policy(tmp_path / "p", overrides={"dim_model": 32})
 

@@ -22,7 +22,7 @@ FEATURES = Features(
     environment_names=("target_x", "target_y"),
     cameras=(Camera(name="overhead", height=16, width=16),),
 )
-SETTINGS = ExecutorSettings(chunk_size=8, n_action_steps=4)
+SETTINGS = ExecutorSettings(chunk_size=8, n_action_steps=4, blend_steps=0)
 LATE = replace(SETTINGS, asynchronous=True)
 
 

@@ -23,6 +23,7 @@ from foreact.intervals import wilson
 from foreact.policy.checkpoint import save_policy
 from foreact.policy.policy import Policy
 from foreact.records import Camera, Features, VectorStatistics
+from foreact.sim.delayed import Delay, delayed_episode
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.evaluation import Evaluation
 from foreact.sim.expert_rollout import rollout_expert
@@ -31,7 +32,7 @@ from foreact.sim.rollout import rollout
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level
 from foreact.sim.video import write_video
-from odd_policies import Counting, Killed, NotThere, OutOfReach, Refusing, Still
+from odd_policies import Counting, Killed, Leaping, NotThere, OutOfReach, Refusing, Still
 
 TASK = level("L1", overhead_size=(32, 32), wrist_size=(32, 32), max_seconds=2.0)
 
@@ -257,3 +258,12 @@ def test_eval_writes_json_video_and_map(policy: Policy, tmp_path: Path, capsys: 
         assert picture.size[0] > 300
     with av.open(str(files["v.mp4"])) as file:
         assert file.streams.video[0].frames > 10
+
+
+def test_an_evaluation_limits_what_a_robot_s_controller_limits(capfd: pytest.CaptureFixture[str]) -> None:
+    task = replace(TASK, cameras=())
+    (evaluated,) = rollout(Leaping(), task, [3], n_envs=1)
+    robot = delayed_episode(Leaping(), PickPlaceEnv(task), task, 3, Delay(seconds=0)).result
+    np.testing.assert_array_equal(evaluated.actions, robot.actions)
+    assert evaluated.limited == robot.limited == 1
+    assert "limited '" not in capfd.readouterr().err  # the table counts them; a line an episode would fill the screen

@@ -28,6 +28,22 @@ class UnreachableError(ForeactError):
     """A hand pose that a policy asks for is beyond the arm's reach."""
 
 
+class ServingError(ForeactError):
+    """A server of policies cannot start or be reached, or a message to or from it is not what the protocol allows."""
+
+
+class ActionError(ForeactError):
+    """A policy asks for an action that is not finite."""
+
+
+class OutOfRangeError(ForeactError):
+    """An observation is far outside of what the policy was trained on, and the alarm is to stop the robot."""
+
+
+class MissingPackageError(ForeactError):
+    """What was asked for needs a package that is not installed."""
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
     """Return a message for a name that is not among the choices, with the nearest one suggested.
 

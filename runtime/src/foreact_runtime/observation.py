@@ -49,12 +49,7 @@ def read_observation(observation: Observation, features: Features, *, any_size: 
     Raises:
         ObservationError: If a key is missing or a value has the wrong shape, type, size or is not finite.
     """
-    state = where = None
-    if features.state_dim:
-        state = _state(observation, features)
-    if features.environment_dim:
-        shape = (features.environment_dim,)
-        where = _vector(_get(observation, keys.ENVIRONMENT_STATE), keys.ENVIRONMENT_STATE, shape)
+    state, where = read_vectors(observation, features)
     return Observed(
         state=state,
         environment_state=where,
@@ -65,6 +60,19 @@ def read_observation(observation: Observation, features: Features, *, any_size: 
             if camera.depth_range is not None
         },
     )
+
+
+def read_vectors(observation: Observation, features: Features) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return state (S,) and coordinates (E,) of an observation, None for what the policy has not.
+
+    Raises:
+        ObservationError: If one is missing, or has the wrong shape or type or is not finite.
+    """
+    state = _state(observation, features) if features.state_dim else None
+    if not features.environment_dim:
+        return state, None
+    shape = (features.environment_dim,)
+    return state, _vector(_get(observation, keys.ENVIRONMENT_STATE), keys.ENVIRONMENT_STATE, shape)
 
 
 def _state(observation: Mapping[str, Any], features: Features) -> np.ndarray:

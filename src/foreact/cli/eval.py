@@ -17,8 +17,8 @@ from foreact.errors import ConfigError, DataError
 from foreact.sim.task import TaskConfig, level
 
 if TYPE_CHECKING:
-    from foreact.policy.policy import Policy
     from foreact.sim.evaluation import Evaluation
+    from foreact.sim.rollout import ActingPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class EvalOptions:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run or a checkpoint directory."""
+    """A run, a checkpoint directory or a bundle (`foreact export`)."""
     level: str = "L1"
     """Difficulty: L0, L1, L2 or L3; its parts can be changed one by one with --task options."""
     episodes: int = 50
@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
     default = EvalOptions(run=tyro.MISSING, level=name, task=task)
     options = parse(EvalOptions, arguments, command="eval", default=default)
 
-    from foreact.policy.checkpoint import load_policy
+    from foreact.policy.load import load_policy
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.expert_rollout import rollout_expert
     from foreact.sim.rollout import rollout, task_for_policy
@@ -125,7 +125,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
+def _task_for(policy: ActingPolicy, options: EvalOptions) -> TaskConfig:
     from foreact.sim.rollout import task_for_policy
 
     task = task_for_policy(options.task, policy)
@@ -141,9 +141,9 @@ def _task_for(policy: Policy, options: EvalOptions) -> TaskConfig:
 
 
 def _data_of(run: Path, checkpoint: str) -> tuple[Path, ...]:
-    from foreact.policy.checkpoint import data_paths, find_checkpoint, read_meta
+    from foreact.policy.load import trained_on
 
-    paths = data_paths(read_meta(find_checkpoint(run, checkpoint)))
+    paths = trained_on(run, checkpoint)
     if not paths:
         raise DataError(f"'{run}' does not say what it was trained on, so nothing can be held out of it")
     return paths
@@ -195,6 +195,7 @@ def print_table(evaluations: Sequence[Evaluation], title: str) -> None:
     table.add_section()
     table.add_row("success", *(evaluation.rate_text() for evaluation in evaluations))
     table.add_row("wrong block", *(str(evaluation.confusions) for evaluation in evaluations))
+    table.add_row("limited actions", *(str(evaluation.limited) for evaluation in evaluations))
     errors = (evaluation.closing_error_mm for evaluation in evaluations)
     table.add_row("median closing error [mm]", *("-" if error is None else f"{error:.1f}" for error in errors))
     table.add_row("mean steps of a success", *(f"{evaluation.mean_steps:.1f}" for evaluation in evaluations))

@@ -18,11 +18,20 @@ COMMANDS = {
     "record": "write demonstrations of the scripted expert as a LeRobotDataset v3.0",
     "inspect": "look at a data set before training: what is wrong with it, and how to train on it",
     "convert": "write a data set of any format, or several merged, as a LeRobotDataset v3.0",
+    "plan": "predict what a training costs: memory, samples a second, hours, disk",
     "train": "train a policy on a data set",
     "calibrate": "find where a real camera stands and how it projects, for cues that are projected",
     "eval": "measure a policy in simulation: success with interval, outcomes, video, map",
     "diagnose": "find out whether a policy uses what it is told, and what helps where it does not",
+    "tune-executor": "find out offline how a policy's chunks are best executed",
+    "export": "write a policy as a bundle for a robot without torch, or for LeRobot",
+    "serve": "a policy over a websocket: robots, BEHAVIOR-1K's evaluators, openpi's clients",
+    "drive": "a simulated robot in real time, driven by a policy server",
+    "import": "write a policy of LeRobot or of the original ACT as a checkpoint of ours",
 }
+
+_MODULES = {"import": "import_", "tune-executor": "tune_executor"}
+"""Of commands whose name cannot be a module's."""
 
 _EXTRAS = {
     "mujoco": "sim",
@@ -32,6 +41,12 @@ _EXTRAS = {
     "matplotlib": "view",
     "cv2": "calibrate",
     "timm": "vit",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
+    "openvino": "export",
+    "websockets": "serve",
+    "msgpack": "serve",
 }
 """Packages that only some commands need, and the extra that brings them."""
 
@@ -41,7 +56,7 @@ usage: foreact COMMAND [OPTIONS]
 Imitation learning for robot arms with ACT, Action Chunking with Transformers.
 
 commands:
-{chr(10).join(f"  {name:<12}{text}" for name, text in COMMANDS.items())}
+{chr(10).join(f"  {name:<15}{text}" for name, text in COMMANDS.items())}
 
 options:
   --help      this text; `foreact COMMAND --help` for a command's options
@@ -70,7 +85,7 @@ def run(arguments: list[str]) -> int:
     try:
         if name not in COMMANDS:
             raise ConfigError(unknown_name("command", name, COMMANDS))
-        return importlib.import_module(f"foreact.cli.{name}").run(rest)
+        return importlib.import_module(f"foreact.cli.{_MODULES.get(name, name)}").run(rest)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise

@@ -42,7 +42,7 @@ def value_of(arguments: list[str], flag: str) -> str | None:
 
     For options that decide the defaults of the others and so are read first.
     """
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments, ""][1:], strict=True):
         if word == flag:
             return following
         if word.startswith(f"{flag}="):

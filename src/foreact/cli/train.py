@@ -38,6 +38,9 @@ class TrainOptions:
     """Steps between two looks at whether the coordinates are used, on held-out episodes: says so once they are not."""
     cache_dir: Path | None = None
     """Where decoded frames are kept; the user's cache where it is not given."""
+    threads: int | None = None
+    """To compute with on a CPU; where it is not given $OMP_NUM_THREADS, or with --resume as many as before, or as many
+    as there are free cores."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
@@ -80,6 +83,7 @@ def run(arguments: list[str]) -> int:
         calibration=options.calibration,
         cache_dir=options.cache_dir,
         callbacks=callbacks,
+        threads=options.threads or "free",
     )
     if result.interrupted:
         return 130

@@ -29,6 +29,40 @@ def compute_statistics(episodes: Sequence[Episode]) -> Statistics:
     }
 
 
+ROBOT = "robot."
+"""Before a key: statistics of the robot's own vectors, where the network sees others (`frame`)."""
+STEP = "robot.action.step"
+"""Largest change of the action from one tick to the next, an episode a row."""
+JUMP = "robot.action.jump"
+"""Largest growth of that change from one tick to the next, an episode a row."""
+LEAD = "robot.action.lead"
+"""Largest distance of the action from the state's dimension of the same name, an episode a row; 0 without one."""
+
+
+def robot_statistics(episodes: Sequence[Episode], features: Features) -> Statistics:
+    """Return what limits and alarms are learned from: how the robot was commanded, and what it saw (docs/executor.md).
+
+    Raises:
+        DataError: If there are no episodes.
+    """
+    of_robot = {f"{ROBOT}{key}": of for key, of in compute_statistics(episodes).items()}
+    steps, jumps, leads = [], [], []
+    for episode in episodes:
+        action = episode.action.astype(np.float64)
+        step = np.diff(action, axis=0, prepend=action[:1])
+        growth = np.maximum(step[1:] - np.maximum(step[:-1], 0), np.minimum(step[:-1], 0) - step[1:])
+        steps.append(np.abs(step).max(axis=0))
+        jumps.append(growth.max(axis=0, initial=0))
+        lead = np.zeros(action.shape[1])
+        for place, name in enumerate(features.action_names):
+            if episode.state is not None and name in features.state_names:
+                state = episode.state[:, features.state_names.index(name)]
+                lead[place] = np.abs(action[:, place] - state).max()
+        leads.append(lead)
+    rows = {STEP: steps, JUMP: jumps, LEAD: leads}
+    return {**of_robot, **{key: statistics_of([np.stack(of)]) for key, of in rows.items()}}
+
+
 def vectors(episode: Episode) -> dict[str, np.ndarray]:
     """Return the vectors that an episode has, by key, each (L, D)."""
     of = {

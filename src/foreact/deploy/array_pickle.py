@@ -46,10 +46,6 @@ class _Array:
         self.value = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-class _ArrayType:
-    """The class of arrays, which a pickle names but must not call."""
-
-
 def _scalar(kind: Any, data: Any = None) -> Any:
     """A NumPy number."""
     if not isinstance(kind, _Type) or not isinstance(data, bytes):
@@ -75,7 +71,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 _KNOWN = {
-    ("numpy", "ndarray"): _ArrayType,
+    ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): _no_bytes,
@@ -88,11 +84,14 @@ _KNOWN = {
 }
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """Written in Python: the one in C reserves gigabytes where a few bytes number an object so high."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"it asks for '{module}.{name}'")
-        return _KNOWN[module, name]
+        known = _KNOWN[module, name]
+        return lambda *arguments: known(*arguments)  # a new one each time: a pickle may set attributes of what it names
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -105,6 +104,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if path.stat().st_size > _LARGEST:
             raise pickle.UnpicklingError("it is larger than any statistics")
         content = _Reader(io.BytesIO(path.read_bytes())).load()
+        if not isinstance(content, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(content).__name__}")
+        return {_name(name): _numbers(name, of) for name, of in content.items()}
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror}") from error
     except Exception as error:  # damaged or malicious bytes make an unpickler raise almost anything
@@ -112,10 +114,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             f"'{path}' was not read, and nothing in it was run: {error or type(error).__name__}; expected a pickled "
             "dictionary of NumPy arrays"
         ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"'{path}' holds a {type(content).__name__}, expected a dictionary of NumPy arrays")
-    arrays = {name: np.asarray(of.value if isinstance(of, _Array) else of) for name, of in content.items()}
-    for name, value in arrays.items():
-        if value.dtype.kind not in _KINDS:
-            raise CheckpointError(f"'{path}' holds '{name}', which is not an array of numbers")
-    return arrays
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise pickle.UnpicklingError(f"it calls something {name!r}, not by a text")
+    return name
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """An array, or a number as one; no lists, which a few bytes can make endless."""
+    array = value.value if isinstance(value, _Array) else np.array(value if np.isscalar(value) else None)
+    if array.dtype.kind not in _KINDS:
+        raise pickle.UnpicklingError(f"it holds '{name}', which is not an array of numbers")
+    return array

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreact.errors import CheckpointError
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _FILES = ("config.json", "model.safetensors", "policy_preprocessor*", "policy_postprocessor*")
 
 
@@ -28,7 +28,6 @@ def download(repository: str, revision: str | None = None) -> Path:
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError as error:
         raise CheckpointError(
             f"there is no path '{repository}', and for the hub's repository of that name package 'huggingface_hub' is "
@@ -36,7 +35,7 @@ def download(repository: str, revision: str | None = None) -> Path:
         ) from error
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # of the hub, of the name's form, of the network: whatever its HTTP library raises
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"there is no path '{repository}', and the hub's repository of that name cannot be downloaded ({reason}); "

@@ -9,6 +9,7 @@ Sources: Zhao et al. 2023 (arXiv:2304.13705) and its code; FORMATS.md 3.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,10 @@ def read_original(path: Path, unsaid: Unsaid) -> Foreign:
 def _weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict without running any code that the file may hold; names without the policy's prefix."""
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                if sum(of.file_size for of in file.infolist()) > path.stat().st_size:
+                    raise ValueError("it holds more than it is large, which torch.save does not write.")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or malicious file makes the reader raise almost anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -145,6 +150,9 @@ def _weights(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"'{path}' is not a state dict (names to tensors)")
+    for name, value in content.items():
+        if value.layout != torch.strided or value.nbytes > value.untyped_storage().nbytes():
+            raise CheckpointError(f"'{path}' holds '{name}', which is not stored number by number as weights are")
     weights = {str(name).removeprefix("model."): value for name, value in content.items()}
     for name in ("query_embed.weight", "action_head.bias", "latent_out_proj.weight", "latent_proj.weight"):
         if name not in weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,6 @@ class Foreign:
     statistics: Statistics
     weights: Mapping[str, Tensor]
     """By our names; names that the network does not have are refused when they are loaded."""
-    step: int = 0
 
 
 def with_names(features: Features, unsaid: Unsaid) -> Features:
@@ -56,11 +56,14 @@ def with_names(features: Features, unsaid: Unsaid) -> Features:
 
     recorded = features if known is None else known
     by_name = {} if known is None else {camera.name: camera for camera in known.cameras}
+    if unsaid.fps is not None and not 0 < unsaid.fps < math.inf:
+        raise ConfigError(f"--fps is {unsaid.fps:g}; it must be positive")
 
     def calibrated(camera: Camera) -> Camera:
-        return replace(camera, calibration=by_name[camera.name].calibration) if camera.name in by_name else camera
+        found = by_name[camera.name].calibration if camera.name in by_name else None
+        return replace(camera, calibration=found or camera.calibration)
 
-    return replace(
+    named = replace(
         features,
         action_names=names("action_names", features.action_names, unsaid.action_names, recorded.action_names),
         state_names=names("state_names", features.state_names, unsaid.state_names, recorded.state_names),
@@ -69,9 +72,20 @@ def with_names(features: Features, unsaid: Unsaid) -> Features:
         ),
         cameras=tuple(calibrated(camera) for camera in features.cameras),
         fps=unsaid.fps or recorded.fps,
-        arm=recorded.arm,
-        environment_height=recorded.environment_height,
+        arm=recorded.arm or features.arm,
+        environment_height=recorded.environment_height if recorded.arm else features.environment_height,
     )
+    _check_unique("cameras", tuple(camera.name for camera in named.cameras))
+    _check_unique("action_names", named.action_names)
+    _check_unique("state_names", named.state_names)
+    _check_unique("environment_names", named.environment_names)
+    return named
+
+
+def _check_unique(what: str, names: tuple[str, ...]) -> None:
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ConfigError(f"the {what} hold '{twice[0]}' twice: {', '.join(names)}; name them apart")
 
 
 def statistics_from(known: Mapping[str, np.ndarray], dim: int, what: str) -> VectorStatistics:

@@ -10,32 +10,21 @@ from pathlib import Path
 
 from foreact.config import TrainConfig, train_config_from_dict
 from foreact.console import console, progress_bar
-from foreact.data.dataset import ChunkDataset
-from foreact.data.mixed import open_sources, origin_of, parts_of
-from foreact.data.selection import select_features
 from foreact.data.source import EpisodeSource
 from foreact.diagnose.attention import attention_paid, judge_attention
 from foreact.diagnose.collapse import collapse, judge_collapse
+from foreact.diagnose.examined import open_examined
 from foreact.diagnose.gradient import METRICS, judge_gradient, read_gradient_shares
 from foreact.diagnose.inputs_used import IGNORED, InputsUsed, inputs_used, judge_inputs_used
 from foreact.diagnose.other_cues import known_places, other_cues
-from foreact.diagnose.probe import Probe, first_episodes
+from foreact.diagnose.probe import Probe
 from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import demonstrated_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import USED, judge_swap, swap_test
 from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding, worst_first
-from foreact.policy.checkpoint import (
-    CHECKPOINTS,
-    CheckpointMeta,
-    data_paths,
-    find_checkpoint,
-    load_policy,
-    read_meta,
-    source_of,
-)
-from foreact.records import Features
+from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta
 
 EPISODES = 50
 """Episodes that the swap test and the collapse index are measured on."""
@@ -90,24 +79,11 @@ def diagnose(
     """
     if episodes < 1:
         raise ConfigError(f"--episodes is {episodes}; it must be at least 1")
-    directory = find_checkpoint(run, checkpoint)
-    meta = read_meta(directory)
-    paths = (Path(data),) if data is not None else _data_of(meta, run)
-    policy = load_policy(directory, device=device)
-    source = open_sources(paths, source_of(meta))
-    _check_fits(source, policy.features, meta)
-    held_out, trained_on = _split(source, meta)
-    chosen = first_episodes(held_out, trained_on, episodes)
-    dataset = ChunkDataset(
-        source,
-        chosen,
-        features=policy.features,
-        chunk_size=policy.config.chunk_size,
-        downsample_factor=policy.config.downsample_factor,
-        image_size=policy.config.image_size,
-        cache_dir=cache_dir,
+    examined = open_examined(
+        run, data=data, checkpoint=checkpoint, episodes=episodes, cache_dir=cache_dir, device=device
     )
-    log = _run_folder(directory) / METRICS
+    meta, policy, source, dataset = examined.meta, examined.policy, examined.source, examined.dataset
+    log = _run_folder(examined.checkpoint) / METRICS
     with _progress() as advance:
         probe = Probe(policy.model, policy.inputs, policy.features, dataset, advance=advance)
         used = inputs_used(probe, episodes=FEWER)
@@ -118,10 +94,10 @@ def diagnose(
         findings.append(judge_attention(attention_paid(probe, policy.model)))
     return Report(
         run=str(run),
-        data=" and ".join(str(path) for path in paths),
+        data=examined.data,
         step=meta.step,
-        episodes=len(chosen),
-        held_out=len(set(chosen) & set(held_out)),
+        episodes=len(dataset.episodes),
+        held_out=examined.held_out,
         conditioning=policy.config.conditioning,
         findings=worst_first(findings),
     )
@@ -191,57 +167,12 @@ def _unknown(question: str, verdict: str) -> Finding:
     )
 
 
-def _data_of(meta: CheckpointMeta, run: str | Path) -> tuple[Path, ...]:
-    paths = data_paths(meta)
-    if not paths:
-        raise ConfigError(f"'{run}' does not say what it was trained on; give a data set with --data")
-    return paths
-
-
 def _train_config(meta: CheckpointMeta) -> TrainConfig | None:
     return train_config_from_dict(meta.provenance["train"]) if "train" in meta.provenance else None
 
 
 def _run_folder(checkpoint: Path) -> Path:
     return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint
-
-
-def _split(source: EpisodeSource, meta: CheckpointMeta) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the episodes that the policy has not been trained on, and those that it has.
-
-    A data set at the same place whose content has changed since, for example grown, is taken for the same one. One of
-    several that were mixed is known too. Damaged episodes that training left out are neither.
-    """
-    trained = meta.provenance.get("data", {})
-    seen: set[tuple[int, int]] = set()
-    left_out: set[tuple[int, int]] = set()
-    of_data_sets = trained.get("sources", [trained] if trained else [])
-    for number, part in enumerate(parts_of(source)):
-        for of in of_data_sets:
-            if of["fingerprint"] == part.fingerprint() or Path(of["path"]) == part.root.resolve():
-                seen |= {(number, index) for index in of["training"]}
-                left_out |= {(number, entry["episode"]) for entry in of.get("left_out", ())}
-    origins = {index: origin_of(source, index) for index in source.episode_indices}
-    fresh = [index for index, origin in origins.items() if origin not in seen | left_out]
-    return tuple(fresh), tuple(index for index, origin in origins.items() if origin in seen)
-
-
-def _check_fits(source: EpisodeSource, features: Features, meta: CheckpointMeta) -> None:
-    found = select_features(source.features, meta.policy)
-    for kind in ("action_names", "state_names", "environment_names"):
-        has, wants = getattr(found, kind), getattr(features, kind)
-        if has != wants:
-            raise DataError(
-                f"'{source.root}' has {kind} ({', '.join(has) or 'none'}), but the policy was trained with "
-                f"({', '.join(wants) or 'none'}); give data of the same robot with --data"
-            )
-    sizes = {camera.name: (camera.height, camera.width) for camera in found.cameras}
-    for camera in features.cameras:
-        if sizes.get(camera.name) != (camera.height, camera.width):
-            raise DataError(
-                f"'{source.root}': camera '{camera.name}' is {sizes.get(camera.name, 'missing')}, the policy was "
-                f"trained with {(camera.height, camera.width)} pixels; give data of the same robot with --data"
-            )
 
 
 @contextmanager

@@ -25,5 +25,11 @@ class ForwardKinematics(nn.Module):
 
 
 def rotation_matrix(vector: Tensor) -> Tensor:
-    """Return rotation matrices (..., 3, 3) of axis times angle (..., 3) [rad]; the inverse of `rotation_vector`."""
-    return torch.linalg.matrix_exp(skew(vector))
+    """Return rotation matrices (..., 3, 3) of axis times angle (..., 3) [rad]; the inverse of `rotation_vector`.
+
+    Rodrigues' formula.
+    """
+    angle = torch.linalg.vector_norm(vector, dim=-1)[..., None, None]
+    crossed = skew(vector)
+    half = torch.sinc(angle / (2 * torch.pi))  # sin(a / 2) / (a / 2), and 1 at 0
+    return torch.eye(3).to(vector) + torch.sinc(angle / torch.pi) * crossed + half**2 / 2 * crossed @ crossed

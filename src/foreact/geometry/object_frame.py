@@ -119,6 +119,11 @@ class ObjectFrame(nn.Module):
         joints = (state[:, self.hand.joints] * self.hand.unit)[:, None].expand(-1, displacement.shape[1], -1)
         return torch.cat([poses, turns[..., 0], turns[..., 1], displacement[..., len(_ACTION) :], joints], dim=-1)
 
+    def chunk_scale(self, scale: Tensor) -> Tensor:
+        """Return how much each column of `decode` changes with displacements that change by a scale (A')."""
+        turns = scale[3:6].min().expand(6)
+        return torch.cat([scale[:3], turns, scale[len(_ACTION) :], scale.new_ones(len(self.hand.joints))])
+
 
 def check_joints(features: Features, states: np.ndarray) -> None:
     """Refuse recorded states (N, S) whose joints cannot be those of the arm: another unit, or another zero.

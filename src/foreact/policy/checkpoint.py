@@ -11,7 +11,6 @@ A directory is written under a temporary name and renamed, so that a killed run 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -32,9 +31,9 @@ from foreact.normalizer import statistics_from_dict, statistics_to_dict
 from foreact.policy.inputs import network_features
 from foreact.policy.policy import Policy
 from foreact.records import Features, Statistics, features_from_dict
+from foreact_runtime.bundle import is_bundle
+from foreact_runtime.manifest import MANIFEST, SCHEMA_VERSION, check_directory, read_json, sha256
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
 CONFIG = "config.json"
 STATISTICS = "statistics.json"
 MODEL = "model.safetensors"
@@ -77,7 +76,7 @@ def write_directory(path: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
-        files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        files = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         _write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "sha256": files})
         if path.exists():
             path.rename(old)
@@ -154,7 +153,7 @@ def find_checkpoint(path: str | Path, which: str = "last") -> Path:
         pointer = folder / "best.json"
         if not pointer.exists():
             raise CheckpointError(f"run '{root}' has no best checkpoint yet; use 'last'")
-        return folder / str(_read_json(pointer)["name"])
+        return folder / str(read_json(pointer)["name"])
     steps = {_step_of(entry): entry for entry in found}
     if not which.isdigit() or int(which) not in steps:
         known = ", ".join(str(step) for step in steps)
@@ -171,28 +170,6 @@ def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def check_directory(path: Path) -> None:
-    """Compare every file with the manifest.
-
-    Raises:
-        CheckpointError: If the manifest or a file is missing, or a file was altered; the message names it.
-    """
-    manifest = path / MANIFEST
-    if not manifest.exists():
-        raise CheckpointError(f"checkpoint '{path}' has no {MANIFEST}: it was not completely written")
-    content = _read_json(manifest)
-    if content.get("schema_version") != SCHEMA_VERSION:
-        raise CheckpointError(
-            f"checkpoint '{path}' has schema version {content.get('schema_version')}, "
-            f"this foreact reads {SCHEMA_VERSION}"
-        )
-    for name, digest in content["sha256"].items():
-        if not (path / name).exists():
-            raise CheckpointError(f"checkpoint '{path}' lacks '{name}'; copy the whole directory again")
-        if _sha256(path / name) != digest:
-            raise CheckpointError(f"file '{path / name}' was altered or damaged (its SHA-256 is not the manifest's)")
-
-
 def read_meta(path: Path) -> CheckpointMeta:
     """Return what a checkpoint says of itself, after checking the whole directory.
 
@@ -200,12 +177,14 @@ def read_meta(path: Path) -> CheckpointMeta:
         CheckpointError: If it is incomplete, altered or of another schema.
     """
     check_directory(path)
-    content = _read_json(path / CONFIG)
+    if is_bundle(path) and not (path / CONFIG).exists():
+        raise CheckpointError(f"'{path}' is a bundle without the checkpoint's weights; give the run it was made of")
+    content = read_json(path / CONFIG)
     try:
         return CheckpointMeta(
             policy=policy_config_from_dict(content["policy"]),
             features=features_from_dict(content["features"]),
-            statistics=statistics_from_dict(_read_json(path / STATISTICS)),
+            statistics=statistics_from_dict(read_json(path / STATISTICS)),
             step=content["step"],
             provenance=content["provenance"],
         )
@@ -240,7 +219,7 @@ def load_policy(
         checkpoint: For a run: "last", "best" or a step's number.
         device: Where to compute.
         resize_images: Accept pictures of another size than the recorded one and resize them.
-        overrides: Policy options that inference may change: `n_action_steps`, `temporal_ensemble_coeff`, `latent`.
+        overrides: Policy options that inference may change: how chunks are executed, limits, alarm and `latent`.
 
     Raises:
         CheckpointError: If it is missing, incomplete, altered or does not fit this version.
@@ -248,11 +227,22 @@ def load_policy(
     """
     directory = find_checkpoint(path, checkpoint)
     meta = read_meta(directory)
-    config = _override(meta.policy, overrides or {})
-    model = ACT(replace(config, pretrained_backbone_weights=None), network_features(config, meta.features))
+    changed = replace(meta, policy=_override(meta.policy, overrides or {}))
+    return read_policy(directory, changed, device=device, resize_images=resize_images)
+
+
+def read_policy(
+    directory: Path, meta: CheckpointMeta, *, device: str | torch.device = "cpu", resize_images: bool = False
+) -> Policy:
+    """Return the policy with a directory's weights; see `load_policy`.
+
+    Raises:
+        CheckpointError: If the weights cannot be read or do not fit.
+    """
+    model = ACT(replace(meta.policy, pretrained_backbone_weights=None), network_features(meta.policy, meta.features))
     load_weights(model, read_weights(directory), directory)
     return Policy(
-        config=config,
+        config=meta.policy,
         features=meta.features,
         statistics=meta.statistics,
         model=model,
@@ -284,7 +274,19 @@ def load_weights(model: ACT, weights: Mapping[str, torch.Tensor], directory: Pat
     model.load_state_dict(weights)
 
 
-_AT_INFERENCE = ("n_action_steps", "temporal_ensemble_coeff", "latent")
+_AT_INFERENCE = (
+    "n_action_steps",
+    "temporal_ensemble_coeff",
+    "asynchronous",
+    "blend_steps",
+    "limit_margin",
+    "position_limits",
+    "velocity_limits",
+    "jump_limits",
+    "on_alarm",
+    "alarm_margin",
+    "latent",
+)
 
 
 def _override(config: PolicyConfig, overrides: Mapping[str, Any]) -> PolicyConfig:
@@ -294,17 +296,5 @@ def _override(config: PolicyConfig, overrides: Mapping[str, Any]) -> PolicyConfi
     return replace(config, **overrides)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"cannot read '{path}': {error}") from error

@@ -11,13 +11,16 @@ from foreact.config import PolicyConfig
 from foreact.model.act import ACT
 from foreact.policy.inputs import Inputs
 from foreact.policy.observation import read_observations
+from foreact.policy.predictor import Predictor
 from foreact.policy.settings import executor_settings
 from foreact.records import Batch, Features, Statistics
+from foreact_runtime.asynchronous import make_controller
 from foreact_runtime.controller import Controller
-from foreact_runtime.executor import ChunkQueue, Executor, HandPoses, make_executor
+from foreact_runtime.executor import ChunkQueue, HandPoses, LimitedActions, make_executor
 from foreact_runtime.hand import action_layout, known_arm
 from foreact_runtime.kinematics import InverseKinematics
 from foreact_runtime.observation import Observation
+from foreact_runtime.settings import ExecutorSettings
 
 
 class Policy:
@@ -55,10 +58,12 @@ class Policy:
         self.inputs = Inputs(config, features, statistics).to(self.device)
         self.model = (ACT(config, self.inputs.network_features) if model is None else model).to(self.device).eval()
         self.model.drop_vae_encoder()
-        self._folded = self.model.folded()
+        self.predictor = Predictor(self.inputs, self.model)
         self._resize_images = resize_images
         self._seed = seed
         self._generator = torch.Generator(self.device).manual_seed(seed)
+        self.executor_settings: ExecutorSettings = executor_settings(config, features, statistics)
+        """How its chunks are executed and what is limited, as trained or as overridden."""
         self._controller = self.make_controller()
 
     def reset(self) -> None:
@@ -97,9 +102,7 @@ class Policy:
     @torch.inference_mode()
     def predict(self, raw: Batch) -> torch.Tensor:
         """Return chunks (B, T, C) for a raw batch on the policy's device; see `predict_chunk`."""
-        batch = self.inputs.prepare(raw, cells=self.model.feature_sizes)
-        output = self._folded(batch, z=self._latent(batch.size))
-        return self.inputs.read_chunk(output.action_hat, raw)
+        return self.predictor(raw, self._latent(raw.size))
 
     def to_actions(self, chunk: np.ndarray) -> np.ndarray:
         """Return a chunk (T, C) as actions (T, A) in the robot's units, whatever the conditioning.
@@ -126,19 +129,23 @@ class Policy:
         unit = 1.0 if arm.unit == "rad" else np.pi / 180
         return InverseKinematics(arm).forward(chunks[..., joints] * unit)[0]
 
-    def _latent(self, batch_size: int) -> torch.Tensor | str:
+    def _latent(self, batch_size: int) -> torch.Tensor | None:
         if self.config.latent == "zero" or not self.config.use_vae:
-            return "zero"
+            return None
         shape = (batch_size, self.config.latent_dim)
         return torch.randn(shape, generator=self._generator, device=self.device)
 
-    def make_executor(self) -> Executor:
+    def make_executor(self) -> LimitedActions:
         """Return a new executor with the policy's settings, for callers that serve several robots."""
-        return make_executor(executor_settings(self.config, self.features), self.features)
+        return make_executor(self.executor_settings, self.features)
 
-    def make_controller(self) -> Controller:
-        """Return the state of one more robot or connection, which shares the network."""
-        return Controller(self.predict_chunk, self.make_executor())
+    def make_controller(self, settings: ExecutorSettings | None = None) -> Controller:
+        """Return the state of one more robot or connection, which shares the network.
+
+        Args:
+            settings: Of its executor; None for the policy's own.
+        """
+        return make_controller(self.predict_chunk, settings or self.executor_settings, self.features)
 
     def split_action(self, action: np.ndarray) -> dict[str, np.ndarray]:
         """Return an action (..., A) cut into its named groups (`left_arm`: (..., 7)), or whole as `action`."""

@@ -34,6 +34,8 @@ class EpisodeResult:
     """float32 (steps, A): enough to show the episode again, since the simulation is deterministic."""
     unreachable: int = 0
     """Ticks in which the policy asked for a hand pose beyond the arm's reach, so that the arm stayed where it was."""
+    limited: int = 0
+    """Ticks in which an action was beyond the executor's limits and was cut down to them."""
 
     @property
     def success(self) -> bool:

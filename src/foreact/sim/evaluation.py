@@ -36,6 +36,11 @@ class Evaluation:
         return sum(episode.outcome in CONFUSIONS for episode in self.episodes)
 
     @property
+    def limited(self) -> int:
+        """Control ticks in which an action was limited."""
+        return sum(episode.limited for episode in self.episodes)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval of the success rate."""
         return wilson(self.successes, len(self.episodes))

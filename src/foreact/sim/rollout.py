@@ -21,7 +21,7 @@ from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.rendering import SceneRenderer
 from foreact.sim.task import TaskConfig, task_for_features
 from foreact.threads import cores
-from foreact_runtime.executor import Executor
+from foreact_runtime.executor import Executor, LimitedActions
 from foreact_runtime.keys import STATE, image_key
 from foreact_runtime.observation import Observation
 
@@ -166,7 +166,8 @@ def _episode(env: PickPlaceEnv, executor: Executor, seed: int) -> Generator[Obse
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
             result = episode_result(seed, info, np.stack(actions), _TASK.fps)
-            return replace(result, unreachable=unreachable)
+            limited = executor.limiter.ticks if isinstance(executor, LimitedActions) else 0
+            return replace(result, unreachable=unreachable, limited=limited)
 
 
 def _pictures(env: PickPlaceEnv) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -39,12 +39,13 @@ from foreact.data.selection import select_features
 from foreact.data.sidecar import apply_calibration
 from foreact.data.source import EpisodeSource
 from foreact.data.split import split_episodes
-from foreact.data.statistics import compute_statistics
+from foreact.data.statistics import compute_statistics, robot_statistics
 from foreact.data.streamed import StreamedDataset
 from foreact.errors import CheckpointError, ConfigError
 from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, read_meta, source_of
 from foreact.policy.inputs import network_statistics
 from foreact.records import Batch, Features
+from foreact.threads import set_threads
 from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
 from foreact.train.checkpoint_io import DirectoryCheckpointIO
 from foreact.train.jsonl_logger import JSONLLogger
@@ -86,6 +87,7 @@ def train(
     calibration: str | Path | None = None,
     cache_dir: Path | None = None,
     callbacks: Sequence[Callback] = (),
+    threads: int | Literal["free"] | None = None,
 ) -> TrainResult:
     """Train a policy and write checkpoints, logs and the run's configuration to `out`.
 
@@ -93,13 +95,15 @@ def train(
         run: The recipe.
         data: A data set's folder, or several data sets that agree (data/agreement.py) and are mixed.
         out: The run's folder: `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `run.json`.
-        resume: Continue from the newest checkpoint in `out`, bit for bit on the CPU.
+        resume: Continue from the newest checkpoint in `out`, on the CPU bit for bit with as many threads.
         skip_bad: Leave damaged episodes out instead of stopping at the first; a resumed run leaves out those that it
             was started without, whatever is said here.
         calibration: A file that says where cameras and arm stand (data/calibration.py); None takes what the data set
             says itself, and for a resumed run what that was started with.
         cache_dir: Where decoded frames are kept; None for the user's cache.
         callbacks: Of Lightning's kind, beside our own; they see each validation.
+        threads: To compute with on a CPU; "free" takes as many as there are free cores, or as a resumed run was started
+            with (`foreact.threads`), and None leaves PyTorch's setting alone.
 
     Raises:
         ConfigError: If the configuration contradicts itself, the data or the run to be resumed.
@@ -130,6 +134,11 @@ def train(
                 f"calibration '{calibration}' is not what the run to resume was started with; leave it out"
             )
         features = resumed.features
+    computing = ""
+    if threads is not None:
+        n_processes = int(run.train.devices) if run.train.devices.isdigit() else 1
+        started_with = None if resumed is None else threads_of(out)
+        computing = f"computing with {set_threads(threads, started_with=started_with, n_processes=n_processes)}"
     left_out: dict[int, str] = {}
     if resumed is not None:
         left_out = {entry["episode"]: entry["reason"] for entry in resumed.provenance["data"].get("left_out", ())}
@@ -145,7 +154,8 @@ def train(
     ):
         recorded = compute_statistics(samples.vectors.episodes)
         in_frame = "frame" in run.policy.conditioning
-        statistics = network_statistics(features, _vector_batches(samples.vectors)) if in_frame else recorded
+        seen = network_statistics(features, _vector_batches(samples.vectors)) if in_frame else recorded
+        statistics = {**seen, **robot_statistics(samples.vectors.episodes, features)}
         provenance = {
             "train": to_dict(run.train),
             "source": to_dict(run.source),
@@ -189,7 +199,8 @@ def train(
                 f"budget {budget} samples in {run.train.steps} steps",
                 highlight=False,
             )
-            for remark in (left_out_text(left_out, len(source.episode_indices)) if left_out else "", samples.remark):
+            without = left_out_text(left_out, len(source.episode_indices)) if left_out else ""
+            for remark in (computing, without, samples.remark):
                 if remark:
                     console.print(remark, highlight=False)
         demonstrations = Demonstrations(samples.training, samples.validation, run.train, source.scenes)
@@ -289,11 +300,22 @@ def read_run(out: str | Path) -> RunConfig:
         raise CheckpointError(f"no run to resume at '{out}': cannot read '{path}' ({error})") from error
 
 
+def threads_of(out: str | Path) -> int | None:
+    """Return how many threads a run computes with; None where there is no run, or an old one that does not say."""
+    path = Path(out) / RUN_FILE
+    try:
+        number = json.loads(path.read_text()).get("threads")
+    except (OSError, json.JSONDecodeError):
+        return None
+    return number if isinstance(number, int) and number > 0 else None
+
+
 def _write_run(out: Path, run: RunConfig, paths: Sequence[str | Path]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         temporary = out / f".{RUN_FILE}.{os.getpid()}.partial"
-        temporary.write_text(json.dumps({**asdict(run), "data": [str(path) for path in paths]}, indent=2) + "\n")
+        content = {**asdict(run), "data": [str(path) for path in paths], "threads": torch.get_num_threads()}
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(temporary, out / RUN_FILE)
     except OSError as error:
         raise CheckpointError(f"cannot write run '{out}': {error.strerror or error}") from error

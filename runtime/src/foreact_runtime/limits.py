@@ -1,0 +1,125 @@
+"""What an arm may be told: position, velocity and jump of each dimension of the action, applied last."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreact_runtime.errors import ActionError
+
+_log = logging.getLogger(__name__)
+
+Bounds = tuple[float | None, ...]
+"""One a dimension, None where there is none; empty where no dimension has one."""
+KINDS = ("position", "lead", "velocity", "jump")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of the actions (A,) in the robot's units. Where lower and upper are equal, a dimension is pinned."""
+
+    lower: Bounds = ()
+    upper: Bounds = ()
+    velocity: Bounds = ()
+    """Largest change of the command [unit/s]."""
+    jump: Bounds = ()
+    """How much the velocity may grow from one tick to the next [unit/s]. Slowing down is always allowed, so that
+    no limit carries a command beyond what was asked for."""
+    lead: Bounds = ()
+    """How far the first command may be from where its dimension is measured [unit]."""
+
+
+class Limiter:
+    """Limits one action a tick, and counts and logs what it limited.
+
+    Velocity and jump are relative to the last action that was sent. For the first action there is none: it is limited
+    relative to where the arm is measured, if that is known.
+    """
+
+    def __init__(self, limits: Limits, names: tuple[str, ...], fps: float) -> None:
+        """Take the limits, the names of the action's dimensions, and the ticks a second."""
+        n = len(names)
+        self._names = names
+        self._lower = _array(limits.lower, -np.inf, n)
+        self._upper = _array(limits.upper, np.inf, n)
+        self._step = _array(limits.velocity, np.inf, n) / fps
+        self._growth = _array(limits.jump, np.inf, n) / fps
+        self._lead = _array(limits.lead, np.inf, n)
+        self._pinned = self._lower == self._upper
+        self._fps = fps
+        self._sent: np.ndarray | None = None
+        self._moved = np.zeros(n)
+        self.counts = np.zeros((len(KINDS), n), np.int64)
+        """How often each kind of limit (rows, in the order of `KINDS`) changed each dimension, since this was made."""
+        self.ticks = 0
+        """Ticks in which any dimension was limited, since this was made."""
+
+    def limit(self, asked: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+        """Return what may be sent (A,), float32: bit for bit what was asked for where that is within the limits.
+
+        Args:
+            asked: (A,).
+            measured: Where the dimensions are now (A,), nan where that is not known; for the first action only.
+
+        Raises:
+            ActionError: If an action is not finite: nothing must be sent.
+        """
+        goal = np.asarray(asked, np.float64)
+        if not np.isfinite(goal).all():
+            raise ActionError(
+                f"the policy asks for {self._names[int(np.flatnonzero(~np.isfinite(goal))[0])]} to be "
+                f"{goal[~np.isfinite(goal)][0]}: its weights or an input are damaged; hold the arm and check them"
+            )
+        bounds = [("position", self._lower, self._upper)]
+        if self._sent is None:
+            if measured is not None:
+                at = np.where(np.isfinite(measured), measured, goal)
+                bounds.append(("lead", at - self._lead, at + self._lead))
+        else:
+            slow, fast = np.minimum(self._moved, 0) - self._growth, np.maximum(self._moved, 0) + self._growth
+            bounds.append(("velocity", self._sent - self._step, self._sent + self._step))
+            bounds.append(("jump", self._sent + slow, self._sent + fast))
+        sent, why = goal, np.full(len(goal), -1)
+        # The position comes first: an arm that begins outside of its range is led back as fast as the others allow.
+        for kind, low, high in bounds:
+            cut = np.clip(sent, low, high)
+            why = np.where(np.abs(cut - sent) > 1e-6 * (1 + np.abs(sent)), KINDS.index(kind), why)
+            sent = cut
+        limited = why >= 0
+        sent = np.where(limited, sent, goal)
+        self._note(goal, sent, np.where(self._pinned, -1, why))
+        self._moved = np.zeros(len(goal)) if self._sent is None else sent - self._sent
+        self._sent = sent
+        return np.where(limited, sent, asked).astype(np.float32)
+
+    def _note(self, asked: np.ndarray, sent: np.ndarray, why: np.ndarray) -> None:
+        """Count, and log each dimension's first limited action, second, fourth, eighth and so on."""
+        self.ticks += bool((why >= 0).any())
+        for place in np.flatnonzero(why >= 0):
+            self.counts[why[place], place] += 1
+            times = int(self.counts[:, place].sum())
+            if times & (times - 1) == 0:
+                _log.warning(
+                    "limited '%s': asked %.4g, sent %.4g (%s limit, %d times so far)",
+                    self._names[place],
+                    asked[place],
+                    sent[place],
+                    KINDS[why[place]],
+                    times,
+                )
+
+    def hold(self) -> None:
+        """Note that the last action was sent again: the arm came to rest."""
+        self._moved = np.zeros(len(self._names))
+
+    def reset(self) -> None:
+        """Begin anew from wherever the arm is; the counts go on."""
+        self._sent = None
+        self._moved = np.zeros(len(self._names))
+
+
+def _array(bounds: Bounds, none: float, n: int) -> np.ndarray:
+    assert len(bounds) in (0, n), f"{len(bounds)} bounds for {n} dimensions"
+    return np.array([none if of is None else of for of in bounds] or [none] * n, np.float64)

@@ -1,0 +1,113 @@
+"""`foreact export RUN OUT`: a policy as one bundle for a robot, or as a checkpoint of LeRobot's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from foreact.cli.options import parse
+from foreact.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foreact.deploy.export_bundle import Exported
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Write a policy as a bundle that runs without torch: pip install foreact-runtime on the robot.
+
+    It is compared with the original on real frames first, and nothing is written where it differs. `--format lerobot`
+    writes a checkpoint that LeRobot loads instead.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run or a checkpoint directory."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The directory to write."""
+    format: Literal["onnx", "openvino", "torch", "lerobot"] = "onnx"
+    """ONNX Runtime, OpenVINO (faster on most CPUs), PyTorch for a GPU, or LeRobot's ACT."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """fp16 halves the file and computes in fp32 on a CPU; int8 is calibrated on real frames and faster. Both print
+    their error."""
+    data: Path | None = None
+    """Real frames to compare and calibrate on; what the run was trained on where it is not given."""
+    checkpoint: str = "last"
+    """Of a run: last, best, or a step's number."""
+    n_action_steps: int | None = None
+    """Instead of what was trained with."""
+    temporal_ensemble_coeff: float | None = None
+    """Ensemble with this coefficient instead of what was trained with; needs --n-action-steps 1."""
+    task: str | None = None
+    """Level of the simulation, for example L2: measure the bundle's success in closed loop beside the original's."""
+    episodes: int = 100
+    """Of --task; one seed each."""
+    seed: int = 10000
+    """Of --task: seed of the first episode."""
+    envs: int | None = None
+    """Of --task: parallel processes; one a core where it is not given."""
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, export, say how far it is from the original, and return 0."""
+    options = parse(ExportOptions, arguments, command="export")
+    if options.episodes < 1:
+        raise ConfigError(f"--episodes is {options.episodes}; it must be at least 1")
+    if options.format == "lerobot":
+        return _lerobot(options)
+
+    from foreact.deploy.export_bundle import export_bundle
+
+    overrides = {"n_action_steps": options.n_action_steps, "temporal_ensemble_coeff": options.temporal_ensemble_coeff}
+    exported = export_bundle(
+        options.run,
+        options.out,
+        format=options.format,
+        precision=options.precision,
+        data=options.data,
+        checkpoint=options.checkpoint,
+        overrides={name: value for name, value in overrides.items() if value is not None},
+    )
+    _print(exported, options)
+    if options.task is not None:
+        _measure(options, options.task)
+    return 0
+
+
+def _lerobot(options: ExportOptions) -> int:
+    if options.precision != "fp32" or options.task is not None:
+        raise ConfigError("--precision and --task are for bundles, not for --format lerobot")
+
+    from foreact.deploy.lerobot_export import export_lerobot
+
+    export_lerobot(options.run, options.out, checkpoint=options.checkpoint)
+    print(f"{options.out}: a checkpoint of LeRobot's ACT; ACTPolicy.from_pretrained('{options.out}') loads it")
+    return 0
+
+
+def _print(exported: Exported, options: ExportOptions) -> None:
+    size = sum(file.stat().st_size for file in exported.path.iterdir()) / 1e6
+    print(f"{exported.path}: {options.format}, {options.precision}, {size:.1f} MB")
+    print(
+        f"differs from the original by {exported.largest:.1e} of a normalised unit at most, {exported.mean:.1e} on "
+        f"average, on {exported.frames} frames of {exported.data}"
+    )
+    if options.precision == "fp16":
+        print("weights are stored in 16 bits; CPUs compute in 32")
+
+
+def _measure(options: ExportOptions, name: str) -> None:
+    """Print the success of both in closed loop."""
+    from foreact.policy.load import load_policy
+    from foreact.sim.evaluation import Evaluation
+    from foreact.sim.rollout import rollout, task_for_policy
+    from foreact.sim.task import level
+
+    original = load_policy(options.run, checkpoint=options.checkpoint)
+    task = task_for_policy(level(name), original)
+    seeds = range(options.seed, options.seed + options.episodes)
+    for title, policy in (("original", original), (f"{options.format} {options.precision}", load_policy(options.out))):
+        episodes = rollout(policy, task, seeds, n_envs=options.envs, name=title)
+        print(f"{title:<16}{Evaluation(name=title, episodes=episodes).rate_text()} on {name}", flush=True)

@@ -1,0 +1,58 @@
+"""The graph as an ONNX file."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foreact.deploy.export_graph import ObservationToChunk, example, input_shapes
+from foreact.policy.policy import Policy
+from foreact_runtime.bundle import OUTPUT
+
+OPSET = 20
+"""The first with a 2-D GridSample of today's names."""
+_WORTH_HALVING = 256
+"""Elements; scales and offsets of the normaliser have fewer."""
+
+
+def write_onnx(policy: Policy, path: Path) -> None:
+    """Write a policy's graph, weights included, as one ONNX file."""
+    features = policy.features
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the exporter, about itself
+        program = torch.onnx.export(
+            ObservationToChunk(policy),
+            example(features),
+            input_names=list(input_shapes(features)),
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        program.save(path, external_data=False)
+
+
+def store_in_halves(path: Path) -> None:
+    """Halve an ONNX file: weights are stored in 16 bits and made 32 again when it is loaded."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < _WORTH_HALVING:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)

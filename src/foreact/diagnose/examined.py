@@ -1,0 +1,129 @@
+"""Opening a policy together with the episodes that it is examined on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foreact.data.dataset import ChunkDataset
+from foreact.data.mixed import open_sources, origin_of, parts_of
+from foreact.data.selection import select_features
+from foreact.data.source import EpisodeSource
+from foreact.diagnose.probe import first_episodes
+from foreact.errors import ConfigError, DataError
+from foreact.policy.checkpoint import CheckpointMeta, data_paths, find_checkpoint, load_policy, read_meta, source_of
+from foreact.policy.policy import Policy
+from foreact.records import Features
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """A policy and its episodes."""
+
+    checkpoint: Path
+    meta: CheckpointMeta
+    policy: Policy
+    data: str
+    """The data sets, for people."""
+    source: EpisodeSource
+    dataset: ChunkDataset
+    """Of the chosen episodes, held-out ones first."""
+    held_out: int
+    """How many of them the policy was not trained on."""
+
+
+def open_examined(
+    run: str | Path,
+    *,
+    data: str | Path | None,
+    checkpoint: str,
+    episodes: int,
+    cache_dir: Path | None,
+    device: str,
+) -> Examined:
+    """Open them.
+
+    Args:
+        run: A run or a checkpoint directory.
+        data: A data set; None takes what the run was trained on.
+        checkpoint: Of a run: "last", "best", or a step's number.
+        episodes: How many; held-out ones first, then training episodes.
+        cache_dir: Where decoded frames are kept; None for the user's cache.
+        device: Where to compute.
+
+    Raises:
+        CheckpointError: If there is no policy, or it is damaged.
+        ConfigError: If the run does not say what it was trained on.
+        DataError: If the data set is missing, damaged or not what the policy takes.
+    """
+    directory = find_checkpoint(run, checkpoint)
+    meta = read_meta(directory)
+    paths = (Path(data),) if data is not None else _data_of(meta, run)
+    policy = load_policy(directory, device=device)
+    source = open_sources(paths, source_of(meta))
+    _check_fits(source, policy.features, meta)
+    held_out, trained_on = _split(source, meta)
+    chosen = first_episodes(held_out, trained_on, episodes)
+    dataset = ChunkDataset(
+        source,
+        chosen,
+        features=policy.features,
+        chunk_size=policy.config.chunk_size,
+        downsample_factor=policy.config.downsample_factor,
+        image_size=policy.config.image_size,
+        cache_dir=cache_dir,
+    )
+    return Examined(
+        checkpoint=directory,
+        meta=meta,
+        policy=policy,
+        data=" and ".join(str(path) for path in paths),
+        source=source,
+        dataset=dataset,
+        held_out=len(set(chosen) & set(held_out)),
+    )
+
+
+def _data_of(meta: CheckpointMeta, run: str | Path) -> tuple[Path, ...]:
+    paths = data_paths(meta)
+    if not paths:
+        raise ConfigError(f"'{run}' does not say what it was trained on; give a data set with --data")
+    return paths
+
+
+def _split(source: EpisodeSource, meta: CheckpointMeta) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the episodes that the policy has not been trained on, and those that it has.
+
+    A data set at the same place whose content has changed since, for example grown, is taken for the same one. One of
+    several that were mixed is known too. Damaged episodes that training left out are neither.
+    """
+    trained = meta.provenance.get("data", {})
+    seen: set[tuple[int, int]] = set()
+    left_out: set[tuple[int, int]] = set()
+    of_data_sets = trained.get("sources", [trained] if trained else [])
+    for number, part in enumerate(parts_of(source)):
+        for of in of_data_sets:
+            if of["fingerprint"] == part.fingerprint() or Path(of["path"]) == part.root.resolve():
+                seen |= {(number, index) for index in of["training"]}
+                left_out |= {(number, entry["episode"]) for entry in of.get("left_out", ())}
+    origins = {index: origin_of(source, index) for index in source.episode_indices}
+    fresh = [index for index, origin in origins.items() if origin not in seen | left_out]
+    return tuple(fresh), tuple(index for index, origin in origins.items() if origin in seen)
+
+
+def _check_fits(source: EpisodeSource, features: Features, meta: CheckpointMeta) -> None:
+    found = select_features(source.features, meta.policy)
+    for kind in ("action_names", "state_names", "environment_names"):
+        has, wants = getattr(found, kind), getattr(features, kind)
+        if has != wants:
+            raise DataError(
+                f"'{source.root}' has {kind} ({', '.join(has) or 'none'}), but the policy was trained with "
+                f"({', '.join(wants) or 'none'}); give data of the same robot with --data"
+            )
+    sizes = {camera.name: (camera.height, camera.width) for camera in found.cameras}
+    for camera in features.cameras:
+        if sizes.get(camera.name) != (camera.height, camera.width):
+            raise DataError(
+                f"'{source.root}': camera '{camera.name}' is {sizes.get(camera.name, 'missing')}, the policy was "
+                f"trained with {(camera.height, camera.width)} pixels; give data of the same robot with --data"
+            )

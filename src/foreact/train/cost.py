@@ -1,0 +1,567 @@
+"""What a training step costs in time and memory, from the configuration alone.
+
+The model, in full:
+
+    seconds = sum over kinds of FLOPs / rate  +  bytes / bandwidth, in memory and in the cache
+              +  calls / rate, and once more where they are recorded for the backward pass
+    memory  = the process without tensors  +  HEAP x the most that all tensors hold at once
+
+FLOPs, bytes, calls and the tensors' peak are counted by walking through `ACTModule`'s own step on tensors without
+numbers, so whatever the network becomes is counted as it is. All of them are straight lines in the batch size, which
+are drawn through two small batches. The rates are this machine's, measured in a second or two on one operation of each
+kind (`measure_rates`), or a graphics card's published ones (`CARDS`).
+
+Bytes are those of an operation's inputs and outputs, whether or not a cache holds them; reading data, validation and
+checkpoints are not part of a step.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from foreact.config import PolicyConfig, RunConfig, TrainConfig
+from foreact.errors import ConfigError
+from foreact.model.linear import linear
+from foreact.policy.inputs import network_features
+from foreact.records import Batch, Camera, Features, VectorStatistics
+from foreact.train.module import ACTModule
+from foreact_runtime import keys
+
+PARTS = {
+    "backbones": "vision backbone",
+    "image_proj": "vision backbone",
+    "vae_encoder": "CVAE encoder",
+    "encoder": "encoder",
+    "decoder": "decoder",
+}
+"""Parts of the network by the names of ACT's modules; the others are `the rest`."""
+REST = "the rest"
+
+OPTIMISER = "optimiser"
+"""Clipping and AdamW."""
+
+MEMORY, CACHED = "bytes moved", "bytes moved in the cache"
+CALLS, RECORDED = "calls", "recorded calls"
+"""Of operations; and of those of them that are noted for the backward pass, which Python code stands around."""
+PRODUCT, ATTENTION = "matrix product", "fused attention"
+CONVOLUTION, CONVOLUTION_STRIDED = "convolution", "strided convolution"
+CONVOLUTION_SMALL, CONVOLUTION_FIRST = "convolution of few cells", "first convolution"
+CONVOLUTION_PLANES = "convolution of planes"
+"""In the usual order, a plane a channel; the others have the channels of a pixel side by side."""
+BACKWARD = ", backward"
+"""Behind a convolution's kind."""
+_CONVOLUTIONS = (CONVOLUTION, CONVOLUTION_STRIDED, CONVOLUTION_PLANES, CONVOLUTION_SMALL, CONVOLUTION_FIRST)
+_ORDER = {True: torch.channels_last, False: torch.contiguous_format}
+_FLOP_KINDS = (PRODUCT, ATTENTION, *_CONVOLUTIONS, *(f"{kind}{BACKWARD}" for kind in _CONVOLUTIONS))
+_FEW_CELLS = 64
+"""Feature maps of no more cells are convolved more slowly: their weights are larger than they are."""
+_FEW_CHANNELS = 5
+"""A picture's, not a feature map's."""
+_CACHE = 1 << 20
+"""Bytes that an operation may read and write to be done in a core's own cache."""
+_TURNS = 7
+"""Of each measurement, of which the fastest counts."""
+
+HEAP = 1.25
+"""What a process on a CPU holds for each byte of its tensors at their peak: gaps between them, and oneDNN's copies of
+what it convolves. Of the points of `benchmarks/scaling.py`."""
+GPU_SHARE = 0.4
+"""Of a card's published rates that is taken to be reached; a guess."""
+GPU_CALLS = 1e5
+"""Operations a second that Python can start on a card; a guess."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A graphics card's published figures."""
+
+    tflops: float
+    """Of float32 without tensor cores."""
+    bandwidth: float
+    """Of its memory [GB/s]."""
+    memory: float
+    """[GB]"""
+    source: str
+
+
+CARDS: Mapping[str, Card] = {
+    "t4": Card(tflops=8.1, bandwidth=320, memory=16, source="NVIDIA T4 datasheet"),
+    "l4": Card(tflops=30.3, bandwidth=300, memory=24, source="NVIDIA L4 datasheet"),
+    "rtx3090": Card(tflops=35.6, bandwidth=936, memory=24, source="NVIDIA Ampere GA102 whitepaper"),
+    "rtx4090": Card(tflops=82.6, bandwidth=1008, memory=24, source="NVIDIA Ada GPU architecture whitepaper"),
+    "a100": Card(tflops=19.5, bandwidth=2039, memory=80, source="NVIDIA A100 80GB SXM datasheet"),
+    "h100": Card(tflops=67.0, bandwidth=3350, memory=80, source="NVIDIA H100 SXM datasheet"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is computed: FLOPs by kind of operation, and what is moved and called."""
+
+    amounts: Mapping[str, float] = field(default_factory=dict)
+    """FLOPs by kind of operation; bytes under `MEMORY` and `CACHED`; numbers under `CALLS` and `RECORDED`."""
+
+    @property
+    def flops(self) -> float:
+        """Of all kinds together."""
+        return sum(amount for kind, amount in self.amounts.items() if kind in _FLOP_KINDS)
+
+    def seconds(self, rates: Mapping[str, float]) -> float:
+        """Return the time it takes at these rates, in the units of `amounts` a second."""
+        return sum(amount / rates[kind] for kind, amount in self.amounts.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """What a training step of one batch computes and holds."""
+
+    work: Mapping[str, Work]
+    """By part of the network, and `OPTIMISER`."""
+    parameters: Mapping[str, int]
+    """By part."""
+    weights: int
+    """Bytes of all parameters and buffers."""
+    trained: int
+    """Bytes of the parameters that are trained: as many are the gradients, twice as many AdamW's averages."""
+    saved: int
+    """Bytes of the weights in a checkpoint, their moving average among them."""
+    activations: int
+    """Bytes that the forward pass leaves for the backward pass."""
+    operations: int
+    """Calls of a step whatever its batch: what a processor does sample by sample, a card does in one call."""
+    peaks: Mapping[str, float]
+    """Bytes that all tensors hold at the highest moment of each part of a step, by direction and part."""
+    batch_size: int
+
+    @property
+    def all_work(self) -> Work:
+        """Of all parts together."""
+        amounts: Counter[str] = Counter()
+        for work in self.work.values():
+            amounts.update(work.amounts)
+        return Work(amounts=amounts)
+
+    @property
+    def peak(self) -> float:
+        """Bytes that all tensors hold at the highest moment of a step."""
+        return max(self.peaks.values())
+
+    def process_peak(self, besides: int) -> int:
+        """Return the most that a training process on a CPU holds, given what it holds besides its tensors."""
+        return besides + round(HEAP * self.peak)
+
+    @property
+    def n_parameters(self) -> int:
+        """Of all parts together."""
+        return sum(self.parameters.values())
+
+    def seconds(self, rates: Mapping[str, float]) -> float:
+        """Return the time of a step."""
+        return self.all_work.seconds(rates)
+
+
+def count_step(run: RunConfig, features: Features) -> StepCost:
+    """Count what a step of a batch of `train.batch_size` costs, without computing one.
+
+    Args:
+        run: The recipe.
+        features: As selected from the data (`select_features`).
+
+    Raises:
+        ConfigError: If configuration and features contradict each other, as the network says it.
+    """
+    size = run.train.batch_size
+    policy = replace(run.policy, pretrained_backbone_weights=None)
+    run = replace(run, policy=policy, train=replace(run.train, compile=False, grad_share=False))
+    module = QuietModule(run, features, any_statistics(run, features)).train()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        _drop_numbers(module, mode)
+        # Not one sample, which is treated apart here and there.
+        two, three = _count(module, features, 2), _count(module, features, 3)
+
+    def line(second: float, third: float) -> float:
+        return second + (third - second) * (size - 2)
+
+    def lines(second: Mapping[str, float], third: Mapping[str, float]) -> dict[str, float]:
+        return {of: line(second.get(of, 0), amount) for of, amount in third.items()}
+
+    return replace(
+        two,
+        work={part: Work(amounts=lines(two.work[part].amounts, work.amounts)) for part, work in three.work.items()},
+        peaks=lines(two.peaks, three.peaks),
+        activations=round(line(two.activations, three.activations)),
+        operations=3 * two.operations - 2 * three.operations,
+        batch_size=size,
+    )
+
+
+def checkpoint_bytes(cost: StepCost) -> int:
+    """Return what the tensors of a training checkpoint take: weights, their average if any, AdamW's two averages."""
+    return cost.saved + 2 * cost.trained
+
+
+def process_bytes() -> int:
+    """Return what a training process holds besides its tensors; 0 where the system does not say.
+
+    What is resident of this one now, after a step of a tiny network, for libraries are loaded as they are needed.
+    """
+    tiny_step()()
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else ()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+
+
+class QuietModule(ACTModule):
+    """The module whose steps can be made without a trainer: nobody is told of a loss."""
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Forget it."""
+
+    def log_dict(self, *args: Any, **kwargs: Any) -> None:
+        """Forget it."""
+
+    def make_step(self, optimizer: Optimizer, batch: Batch) -> None:
+        """Make a step of training in the trainer's order."""
+        loss = self.training_step(batch, 0)
+        optimizer.zero_grad()
+        loss.backward()
+        self.configure_gradient_clipping(optimizer)
+        optimizer.step()
+
+
+def _drop_numbers(module: nn.Module, mode: FakeTensorMode) -> None:
+    """Replace all parameters and buffers by tensors of their shapes that hold nothing."""
+    for part in module.modules():
+        held: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+        for own in held:
+            own.update({name: mode.from_tensor(tensor) for name, tensor in own.items() if tensor is not None})
+
+
+def _count(module: QuietModule, features: Features, size: int) -> StepCost:
+    run = module.run
+    module.zero_grad()
+    with _Counter() as counter, counter.watching(module):
+        optimizer = module.configure_optimizers()["optimizer"]
+        batch = raw_batch(run, features, size)
+        at_rest = counter.live
+        loss = module.training_step(batch, 0)
+        activations = counter.live - at_rest
+        counter.direction = "backward"
+        loss.backward()
+        counter.part = OPTIMISER
+        module.configure_gradient_clipping(optimizer)
+        optimizer.step()
+    parameters: Counter[str] = Counter()
+    for name, parameter in module.model.named_parameters():
+        parameters[_part_of(name)] += parameter.numel()
+    trained = _bytes_of(parameter for parameter in module.parameters() if parameter.requires_grad)
+    weights = _bytes_of((*module.parameters(), *module.buffers()))
+    # What the first step does not have and every other has: AdamW's averages are there from the start, and Lightning
+    # keeps the gradients of the step before until the forward pass is over.
+    before = {"forward": 3 * trained, "backward": 2 * trained}
+    averaged = weights if run.train.ema_decay is not None else 0
+    return StepCost(
+        work={part: Work(amounts=dict(amounts)) for part, amounts in counter.work.items()},
+        parameters=dict(parameters),
+        weights=weights,
+        trained=trained,
+        operations=sum(int(amounts[CALLS]) for amounts in counter.work.values()),
+        saved=_bytes_of(module.state_dict().values()) * (1 if run.train.ema_decay is None else 2),
+        activations=activations,
+        peaks={
+            f"{direction} {part}": held + averaged + (before[direction] if part != OPTIMISER else 0)
+            for (direction, part), held in counter.peaks.items()
+        },
+        batch_size=size,
+    )
+
+
+def _bytes_of(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _part_of(name: str) -> str:
+    return PARTS.get(name.partition(".")[0], REST)
+
+
+def any_statistics(run: RunConfig, features: Features) -> dict[str, VectorStatistics]:
+    """Statistics of the right sizes; no number of them changes what there is to do."""
+    seen = network_features(run.policy, features)
+    dims = {keys.ACTION: seen.action_dim, keys.STATE: seen.state_dim, keys.ENVIRONMENT_STATE: seen.environment_dim}
+
+    def of(dim: int) -> VectorStatistics:
+        one, zero = np.ones(dim), np.zeros(dim)
+        return VectorStatistics(mean=zero, std=one, min=-one, max=one, q01=-one, q99=one, count=1)
+
+    return {key: of(dim) for key, dim in dims.items() if dim}
+
+
+def raw_batch(run: RunConfig, features: Features, size: int) -> Batch:
+    """A batch as the loader gives it: colour uint8, depth in metres."""
+    steps, cameras = run.policy.chunk_size, features.cameras
+    return Batch(
+        images={of.name: torch.zeros(size, 3, of.height, of.width, dtype=torch.uint8) for of in cameras},
+        depth={of.name: torch.ones(size, 1, of.height, of.width) for of in cameras if of.depth_range is not None},
+        state=torch.zeros(size, features.state_dim) if features.state_dim else None,
+        environment_state=torch.zeros(size, features.environment_dim) if features.environment_dim else None,
+        action=torch.zeros(size, steps, features.action_dim),
+        action_is_pad=torch.zeros(size, steps, dtype=torch.bool),
+    )
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up what every operation below autograd computes and moves, and what its results hold while they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.direction = REST, "forward"
+        self.work: dict[str, Counter[str]] = {}
+        self.live = 0
+        self.peaks: Counter[tuple[str, str]] = Counter()
+        self._held: dict[int, int] = {}
+
+    @contextmanager
+    def watching(self, module: ACTModule) -> Iterator[None]:
+        """Hold what it has, and tell the parts of its network apart, in both directions."""
+        for tensor in (*module.parameters(), *module.buffers()):
+            self._hold(tensor)
+        hooks = []
+        for name, child in module.model.named_children():
+            for part in child if isinstance(child, nn.ModuleList) else (child,):
+                hooks.append(part.register_forward_pre_hook(partial(self._enter, _part_of(name))))
+                hooks.append(part.register_forward_hook(partial(self._leave, _part_of(name))))
+        yield
+        for hook in hooks:
+            hook.remove()
+
+    def _enter(self, part: str, *args: Any) -> None:
+        self.part = part
+
+    def _leave(self, part: str, module: nn.Module, given: Any, result: Any) -> None:
+        self.part = REST
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.requires_grad:  # its gradient is where the way back begins
+                tensor.register_hook(partial(self._enter, part))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.prim.device.default:  # every tensor without numbers is asked for it at every turn
+            return func(*args)
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return True if args[0].dtype == torch.bool else 1  # no number decides how much there is to do
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        results = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+        for tensor in results:
+            self._hold(tensor)
+        self._add(func, args, kwargs, result, results)
+        self.peaks[self.direction, self.part] = max(self.peaks[self.direction, self.part], self.live)
+        return result
+
+    def _add(self, func: Any, args: Any, kwargs: Any, result: Any, results: list[Tensor]) -> None:
+        amounts = self.work.setdefault(self.part, Counter())
+        packet = func._overloadpacket
+        if func.is_view or packet in _ONLY_RESERVE:
+            return
+        amounts[CALLS] += 1
+        if torch.is_grad_enabled():
+            amounts[RECORDED] += 1
+        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        moved = _bytes_of((*given, *(results or given)))  # without a result, what was given is changed
+        amounts[MEMORY if moved > _CACHE else CACHED] += moved
+        if packet is _ONEDNN_PRODUCT:
+            amounts[PRODUCT] += 2 * args[0].numel() * args[1].shape[0]
+        elif packet in flop_registry:
+            amounts[_kind(packet, args)] += flop_registry[packet](*args, **kwargs, out_val=result)
+
+    def _hold(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._held:
+            self._held[key] = size = storage.nbytes()
+            self.live += size
+            weakref.finalize(storage, self._release, key)
+
+    def _release(self, key: int) -> None:
+        self.live -= self._held.pop(key)
+
+
+_ONLY_RESERVE = {torch.ops.aten.empty, torch.ops.aten.new_empty, torch.ops.aten.empty_strided}
+_ONLY_RESERVE |= {torch.ops.aten.new_empty_strided, torch.ops.aten.empty_like}
+_ONEDNN_PRODUCT = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_FORWARD, _BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+_PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm}
+
+
+def _kind(packet: Any, args: Any) -> str:
+    """Return the kind of an operation with FLOPs."""
+    if packet not in (_FORWARD, _BACKWARD):
+        return PRODUCT if packet in _PRODUCTS else ATTENTION
+    image, weight, stride = (args[0], args[1], args[3]) if packet is _FORWARD else (args[1], args[2], args[4])
+    if weight.shape[1] <= _FEW_CHANNELS:
+        kind = CONVOLUTION_FIRST
+    elif image.shape[-2:].numel() <= _FEW_CELLS:
+        kind = CONVOLUTION_SMALL
+    elif image.is_contiguous():
+        kind = CONVOLUTION_PLANES
+    else:
+        kind = CONVOLUTION_STRIDED if max(stride) > 1 else CONVOLUTION
+    return kind if packet is _FORWARD else f"{kind}{BACKWARD}"
+
+
+def measure_rates() -> dict[str, float]:
+    """Return this machine's rates with the threads that PyTorch has now: a second or two, and only right while idle.
+
+    Every operation's time is that of the kind that it was chosen for and of what it moves and calls besides, so the
+    rates are found in that order.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    rates: dict[str, float] = {}
+    few, small, large = random(4, 8), random(1 << 16), random(1 << 24)
+    _measure(rates, CALLS, partial(_again, partial(torch.add, few, few)))
+    _measure(rates, CACHED, partial(_again, partial(torch.add, small, small.clone())))
+    _measure(rates, MEMORY, partial(torch.add, large, large.clone()))
+    _measure(rates, RECORDED, tiny_step())
+    x, weight, bias = random(800, 512), random(512, 512), random(512)
+    _measure(rates, PRODUCT, partial(_both_ways, linear, x, weight, bias))
+    q, k, v = (random(16, 8, 75, 64) for _ in range(3))
+    _measure(rates, ATTENTION, partial(_both_ways, F.scaled_dot_product_attention, q, k, v))
+    for kind, (image, kernel, stride, channels_last) in {
+        CONVOLUTION: ((4, 64, 56, 56), (64, 64, 3, 3), 1, True),
+        CONVOLUTION_STRIDED: ((8, 64, 56, 56), (128, 64, 3, 3), 2, True),
+        CONVOLUTION_PLANES: ((16, 32, 48, 48), (64, 32, 3, 3), 2, False),
+        CONVOLUTION_SMALL: ((8, 512, 7, 7), (512, 512, 3, 3), 1, True),
+        CONVOLUTION_FIRST: ((4, 3, 224, 224), (64, 3, 7, 7), 2, True),
+    }.items():
+        pictures = random(*image).contiguous(memory_format=_ORDER[channels_last])
+        weight, padding = random(*kernel), kernel[-1] // 2
+        forward = partial(F.conv2d, pictures, weight, None, stride, padding)
+        _measure(rates, kind, forward)
+        needs = (kind != CONVOLUTION_FIRST, True, False)
+        rest = (None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, needs)
+        backward = partial(torch.ops.aten.convolution_backward, forward(), pictures, weight, *rest)
+        _measure(rates, f"{kind}{BACKWARD}", backward)
+    return rates
+
+
+def tiny_step() -> Callable[[], None]:
+    """Return a training step of a network so small that nothing of it takes time but the calls."""
+    policy = PolicyConfig(
+        chunk_size=8,
+        n_action_steps=8,
+        vision_backbone="cnn",
+        pretrained_backbone_weights=None,
+        dim_model=32,
+        n_heads=4,
+        dim_feedforward=64,
+        latent_dim=4,
+    )
+    run = RunConfig(policy=policy, train=TrainConfig(batch_size=2))
+    features = Features(action_names=("a",), state_names=("s",), cameras=(Camera(name="camera", height=32, width=32),))
+    with torch.random.fork_rng(devices=[]):
+        module = QuietModule(run, features, any_statistics(run, features)).train()
+    return partial(module.make_step, module.configure_optimizers()["optimizer"], raw_batch(run, features, 2))
+
+
+def _again(call: Callable[[], object], times: int = 200) -> None:
+    for _ in range(times):
+        call()
+
+
+def _both_ways(function: Callable[..., Tensor], *given: Tensor) -> None:
+    """Compute a function and the gradients of all that it is given."""
+    leaves = [tensor.detach().requires_grad_() for tensor in given]
+    result = function(*leaves)
+    torch.autograd.grad(result, leaves, torch.ones_like(result))
+
+
+def _measure(rates: dict[str, float], kind: str, call: Callable[[], object]) -> None:
+    """Add the rate of a kind, so that the model gives the time that the call takes."""
+    call()
+    with _Counter() as counter:
+        call()
+    amounts: Counter[str] = sum(counter.work.values(), Counter())
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter  # the first knows no neighbours
+    spent = []
+    for _ in range(_TURNS):
+        begun = clock()
+        call()
+        spent.append(clock() - begun)
+    seconds = statistics.median(spent)
+    others = sum(amount / rates[other] for other, amount in amounts.items() if other in rates and other != kind)
+    rates[kind] = amounts[kind] / max(seconds - others, seconds / 4)
+
+
+def rates_of(path: Path | None) -> dict[str, float]:
+    """Return this machine's rates from a file, or measure them and write it; None measures and writes nothing.
+
+    Raises:
+        ConfigError: If the file is none of these, or its rates are those of another number of threads.
+    """
+    threads = torch.get_num_threads()
+    if path is None:
+        return measure_rates()
+    if not path.exists():
+        content = {"threads": threads, "torch": torch.__version__, "rates": measure_rates()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n")
+    try:
+        content = json.loads(path.read_text())
+        rates, of_threads = {str(kind): float(rate) for kind, rate in content["rates"].items()}, content["threads"]
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"'{path}' is not a file of rates; delete it, and --rates measures them anew") from error
+    if of_threads != threads:
+        raise ConfigError(f"the rates in '{path}' are those of {of_threads} threads, not of {threads}; measure another")
+    if missing := {MEMORY, CACHED, CALLS, RECORDED, *_FLOP_KINDS} - rates.keys():
+        raise ConfigError(f"'{path}' lacks the rate of '{min(missing)}'; delete it, and --rates measures them anew")
+    return rates
+
+
+def card_rates(tflops: float, bandwidth: float) -> dict[str, float]:
+    """Return rates of a graphics card from published figures: an estimate that nobody has checked.
+
+    Calls are not among them: a card has `GPU_CALLS` for the step's `operations`.
+
+    Args:
+        tflops: 10^12 FLOPs a second.
+        bandwidth: Of its memory [GB/s].
+    """
+    rates = {kind: GPU_SHARE * tflops * 1e12 for kind in _FLOP_KINDS}
+    not_calls = dict.fromkeys((CALLS, RECORDED), float("inf"))
+    return {**rates, **dict.fromkeys((MEMORY, CACHED), GPU_SHARE * bandwidth * 1e9), **not_calls}
+
+
+def all_reduce_seconds(n_bytes: int, n_devices: int, bandwidth: float) -> float:
+    """Return how long devices take to add up gradients in a ring, with nothing computed meanwhile.
+
+    Each sends and receives 2 (n - 1) / n of the bytes (Patarasuk and Yuan 2009).
+
+    Args:
+        n_bytes: Of the gradients.
+        n_devices: How many.
+        bandwidth: Of the slowest link, in one direction [GB/s].
+    """
+    return 2 * (n_devices - 1) / n_devices * n_bytes / (bandwidth * 1e9)

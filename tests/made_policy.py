@@ -1,0 +1,36 @@
+"""A small untrained policy for the data set of spots.py."""
+
+import numpy as np
+
+from foreact.config import PolicyConfig
+from foreact.policy.policy import Policy
+from foreact.records import VectorStatistics
+from spots import FEATURES
+
+
+def spread(dim: int, mean: float, std: float) -> VectorStatistics:
+    """Statistics with the same mean and deviation in every dimension."""
+    one = np.ones(dim)
+    low, high = (mean - 2 * std) * one, (mean + 2 * std) * one
+    return VectorStatistics(mean=mean * one, std=std * one, min=low, max=high, q01=low, q99=high, count=10)
+
+
+STATISTICS = {key: spread(2, 0.5, 0.3) for key in ("action", "observation.state", "observation.environment_state")}
+
+
+def small_policy() -> Policy:
+    """Return it, with random weights."""
+    config = PolicyConfig(
+        chunk_size=6,
+        n_action_steps=3,
+        vision_backbone="cnn",
+        pretrained_backbone_weights=None,
+        backbone_norm="group",
+        dim_model=16,
+        n_heads=2,
+        dim_feedforward=32,
+        n_encoder_layers=1,
+        n_vae_encoder_layers=1,
+        latent_dim=4,
+    )
+    return Policy(config=config, features=FEATURES, statistics=STATISTICS)
