@@ -89,14 +89,8 @@ def measure_point(name: str) -> dict[str, Any]:
     from foreact.data.selection import select_features
     from foreact.memory import keep_freed_memory
     from foreact.presets import preset
-    from foreact.train.cost import (
-        QuietModule,
-        any_statistics,
-        count_step,
-        measure_rates,
-        process_bytes,
-        raw_batch,
-    )
+    from foreact.train.cost import QuietModule, any_statistics, count_step, raw_batch
+    from foreact.train.rates import measure_rates, process_bytes
     from foreact.train.stand_in import ROBOTS, SO101, stand_in_features
 
     torch.set_num_threads(1)
@@ -201,8 +195,8 @@ def measure_ddp(steps: int = 24, batch: int = 16) -> dict[str, Any]:
 
 
 def without_threads() -> dict[str, str]:
-    """Return this process's environment without a number of threads, which --threads gives."""
-    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    """Return this process's environment without a number of threads, which --threads gives, and with long lines."""
+    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | {"COLUMNS": "300"}
 
 
 def run(options: Run) -> None:

@@ -27,8 +27,8 @@ from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.deploy.import_checkpoint import import_checkpoint
 from foreact.deploy.unsaid import Unsaid
-from foreact.errors import ConfigError
-from foreact.policy.checkpoint import read_meta, save_policy
+from foreact.errors import CheckpointError, ConfigError
+from foreact.policy.checkpoint import read_meta, read_weights, save_policy, write_directory, write_policy_files
 from foreact.policy.policy import Policy
 from foreact.records import Arm, Calibration, Camera, Features
 
@@ -206,6 +206,22 @@ def test_lerobot_drives_a_robot_with_it_and_the_coordinates_come_from_the_comman
 def test_a_policy_trained_by_foreact_is_written_for_lerobot(trained: Path, tmp_path: Path) -> None:
     import_checkpoint(str(pretrained(trained, "000003")), tmp_path / "ours", Unsaid())
     convert(tmp_path / "ours", tmp_path / "theirs")
+    policy = get_policy_class("foreact").from_pretrained(tmp_path / "theirs", strict=True)
+    batch = observation(3)
+    expected = load_policy(tmp_path / "ours").predict_chunk(as_ours(batch, 0))
+    np.testing.assert_allclose(policy.predict_action_chunk(batch)[0].numpy(), expected, rtol=0, atol=1e-5)
+    with pytest.raises(CheckpointError, match="exists"):
+        convert(tmp_path / "ours", tmp_path / "theirs")
+
+
+def test_a_policy_without_cvae_encoder_is_written_for_lerobot_as_one_that_needs_none(
+    trained: Path, tmp_path: Path
+) -> None:
+    import_checkpoint(str(pretrained(trained, "000003")), tmp_path / "ours", Unsaid())
+    meta = read_meta(tmp_path / "ours")
+    weights = {name: of for name, of in read_weights(tmp_path / "ours").items() if not name.startswith("vae_encoder")}
+    write_directory(tmp_path / "acting", lambda folder: write_policy_files(folder, meta, weights))
+    convert(tmp_path / "acting", tmp_path / "theirs")
     policy = get_policy_class("foreact").from_pretrained(tmp_path / "theirs", strict=True)
     batch = observation(3)
     expected = load_policy(tmp_path / "ours").predict_chunk(as_ours(batch, 0))

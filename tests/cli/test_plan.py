@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from foreact.cli.main import run
-from foreact.train.cost import CARDS, card_rates
+from foreact.train.rates import CARDS, card_rates
 
 TINY = ["--policy.dim-model", "16", "--policy.n-heads", "2", "--policy.dim-feedforward", "32", "--image", "32x48"]
 TINY += ["--layers", "1", "--policy.n-vae-encoder-layers", "1", "--threads", "1"]
@@ -65,6 +65,12 @@ def test_cards_share_the_work_and_exchange_gradients(tmp_path: Path) -> None:
     assert eight["memory"] == one["memory"]
     assert CARDS["l4"].source in eight["where"]
     assert "nobody has checked" in eight["where"]
+
+
+def test_a_batch_that_does_not_fit_into_a_card_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = plan(tmp_path, "compact", *TINY, "--batch", "1000000", "--gpus", "1", "--device", "t4")
+    assert content["plan"]["memory"] > 16e9
+    assert "does not fit into 16 GB" in capsys.readouterr().err
 
 
 def test_sizes_can_come_from_a_data_set(tmp_path: Path, dataset: Path, rates: Path) -> None:

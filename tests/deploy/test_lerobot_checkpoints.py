@@ -184,6 +184,176 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys: py
         assert source in said
 
 
+POST = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
+
+
+def test_actions_are_scaled_as_the_postprocessor_says(tmp_path: Path) -> None:
+    """LeRobot's preprocessor scales actions for training only, and its file may say something else."""
+    theirs = write_lerobot(tmp_path / "theirs")
+    stats = load_file(theirs / POST)
+    save_file({**stats, "action.std": 2 * stats["action.std"]}, theirs / POST)
+    import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    expected = load_policy(tmp_path / "theirs_ours").predict_chunk(observation())
+    mean = stats["action.mean"].numpy()
+    found = load_policy(tmp_path / "back").predict_chunk(observation())
+    np.testing.assert_allclose(found - mean, 2 * (expected - mean), rtol=0, atol=SAME)
+
+
+def test_a_step_behind_the_network_that_is_not_known_and_a_missing_pipeline_are_refused(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    post = theirs / "policy_postprocessor.json"
+    edit(post, lambda c: c["steps"].append({"registry_name": "absolute_actions_processor", "config": {}}))
+    with pytest.raises(CheckpointError, match="step 'absolute_actions_processor'"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    post.unlink()
+    with pytest.raises(CheckpointError, match=r"policy_postprocessor\.json': No such file"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+
+
+def test_the_preprocessors_own_eps_and_list_of_keys_count(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    changed = {"eps": 0.5, "normalize_observation_keys": ["observation.state"]}
+    edit(theirs / "policy_preprocessor.json", lambda c: c["steps"][3]["config"].update(changed))
+    foreign = import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    plain = import_checkpoint(str(write_lerobot(tmp_path / "plain")), tmp_path / "plain_back", Unsaid())
+    known, of = plain.statistics["observation.state"], foreign.statistics["observation.state"]
+    np.testing.assert_allclose(of.std, known.std + 0.5, atol=1e-6)
+    assert foreign.policy.environment_normalization == "identity"
+    assert plain.policy.environment_normalization == "mean_std"
+
+
+def as_old(theirs: Path) -> Path:
+    """The same in the layout up to 0.3: buffers among the weights, no processor files."""
+    config = json.loads((theirs / "config.json").read_text())
+    stats, weights = load_file(theirs / POST), load_file(theirs / "model.safetensors")
+    for part, named in (("normalize_inputs", "input_features"), ("unnormalize_outputs", "output_features")):
+        for key in config[named]:
+            for name in ("mean", "std"):
+                weights[f"{part}.buffer_{key.replace('.', '_')}.{name}"] = stats[f"{key}.{name}"]
+    save_file(weights, theirs / "model.safetensors")
+    for path in theirs.glob("policy_*"):
+        path.unlink()
+    return theirs
+
+
+def test_an_old_policy_keeps_the_loss_that_it_was_trained_with(tmp_path: Path) -> None:
+    foreign = import_checkpoint(str(as_old(write_lerobot(tmp_path / "theirs"))), tmp_path / "back", Unsaid())
+    assert foreign.policy.reduction == "padded_mean"
+    expected = load_policy(tmp_path / "theirs_ours").predict_chunk(observation())
+    np.testing.assert_allclose(load_policy(tmp_path / "back").predict_chunk(observation()), expected, atol=SAME)
+
+
+def test_buffers_that_were_never_filled_are_refused(tmp_path: Path) -> None:
+    """LeRobot up to 0.3 makes them infinite until it is given statistics."""
+    theirs = as_old(write_lerobot(tmp_path / "theirs"))
+    weights = load_file(theirs / "model.safetensors")
+    name = "unnormalize_outputs.buffer_action.mean"
+    save_file({**weights, name: torch.full((2,), torch.inf)}, theirs / "model.safetensors")
+    with pytest.raises(CheckpointError, match="'mean' of 'action' is not finite"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+
+
+def test_weights_of_16_bits_become_32(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    weights = {name: value.bfloat16() for name, value in load_file(theirs / "model.safetensors").items()}
+    save_file(weights, theirs / "model.safetensors")
+    import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+    assert load_policy(tmp_path / "back").predict_chunk(observation()).shape == (5, 2)
+    found = load_file(tmp_path / "back/model.safetensors")["queries"]
+    torch.testing.assert_close(found, weights["model.decoder_pos_embed.weight"].float(), rtol=0, atol=0)
+
+
+def lose(key: str) -> Callable[[Any], None]:
+    return lambda content: content.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", lambda c: c["input_features"]["observation.state"].pop("type")),
+        ("config.json", lambda c: c["output_features"]["action"].update(shape=[])),
+        ("config.json", lambda c: c.update(chunk_size="five")),
+        ("config.json", lambda c: c.update(chunk_size=10**10)),
+        ("config.json", lambda c: c.update(input_features=["observation.state"])),
+        ("config.json", lambda c: c.update(use_peft=True)),
+        ("policy_preprocessor.json", lose("steps")),
+        ("policy_preprocessor.json", lambda c: c["steps"][3]["config"].pop("norm_map")),
+        ("policy_preprocessor.json", lambda c: c["steps"][3].update(state_file="../theirs/model.safetensors")),
+        ("policy_postprocessor.json", lambda c: c["steps"][0].update(state_file=7)),
+        ("policy_postprocessor.json", lambda c: c["steps"][0].update(state_file="elsewhere.safetensors")),
+    ],
+)
+def test_a_damaged_directory_is_refused_in_one_line_that_names_it(
+    file: str, change: Callable[[Any], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    edit(theirs / file, change)
+    assert run(["import", str(theirs), str(tmp_path / "back")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "bug" not in said
+    assert str(theirs) in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["theirs", "theirs_ours"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
+def test_a_configuration_that_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    (theirs / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--n-heads", "4"], "--n-heads is not for LeRobot's checkpoints"),
+        (["--temporal-ensemble-coeff", "0.01"], "--temporal-ensemble-coeff is not for"),
+        (["--cameras", "a", "b"], "--cameras is not for"),
+        (["--revision", "main"], "--revision is for the hub"),
+        (["--fps", "0"], "--fps is 0"),
+        (["--fps", "nan"], "--fps is nan"),
+        (["--action-names", "a", "a"], "twice in --action-names: a, a"),
+    ],
+)
+def test_an_option_that_would_change_nothing_or_makes_no_sense_is_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    assert run(["import", str(theirs), str(tmp_path / "back"), *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("option", ["--n-action-steps", "--data", "--temporal-ensemble-coeff", "--task"])
+def test_options_of_bundles_are_refused_for_lerobot(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["export", str(tmp_path / "ours"), str(tmp_path / "theirs"), "--format", "lerobot", option, "1"]
+    assert run(arguments) == 1
+    assert f"{option} is for bundles" in capsys.readouterr().err
+
+
+def test_two_cameras_that_the_robot_calls_alike_are_refused(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    renamed = {"observation.images.wrist": "observation.images.top"}
+    edit(theirs / "policy_preprocessor.json", lambda c: c["steps"][0]["config"].update(rename_map=renamed))
+    with pytest.raises(ConfigError, match="twice in the cameras: wrist, wrist"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid())
+
+
+def test_a_path_with_one_slash_that_cannot_be_the_hubs_is_no_repository(tmp_path: Path) -> None:
+    for source in ("../nothing", "./nothing", "a/.."):
+        with pytest.raises(CheckpointError, match=f"there is no file or directory '{source}'"):
+            import_checkpoint(source, tmp_path / "back", Unsaid())
+
+
+def test_a_policy_may_be_imported_into_its_own_folder(tmp_path: Path) -> None:
+    theirs = write_lerobot(tmp_path / "theirs")
+    import_checkpoint(str(theirs), theirs / "foreact", Unsaid())
+    assert load_policy(theirs / "foreact").predict_chunk(observation()).shape == (5, 2)
+
+
 class Hub(BaseHTTPRequestHandler):
     """As much of the Hugging Face hub as a download asks for."""
 

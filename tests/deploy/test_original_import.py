@@ -6,6 +6,8 @@ import os
 import pickle
 import resource
 import struct
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +230,81 @@ def test_a_cut_off_file_and_one_that_is_no_act_are_refused(tmp_path: Path) -> No
     torch.save({"weight": torch.zeros(3)}, tmp_path / "policy_best.ckpt")
     with pytest.raises(CheckpointError, match="not an ACT checkpoint: it lacks 'query_embed"):
         import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid())
+
+
+def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    weights = torch.load(path, weights_only=True)
+    change(weights)
+    torch.save(weights, path)
+
+
+def imported(folder: Path, **known: Any) -> None:
+    import_checkpoint(str(folder), folder / "ours", Unsaid(n_heads=4, image_size=SIZE, **known))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.pop("model.transformer.encoder.layers.0.linear1.bias"),
+        lambda w: w.update({"model.query_embed.weight": torch.zeros(3)}),
+        lambda w: w.update({"model.extra": torch.zeros(3)}),
+        lambda w: w.update({"model.action_head.bias": torch.zeros(14).to_sparse()}),
+        lambda w: w.update({"model.query_embed.weight": torch.zeros(1, 1).expand(10**10, 32)}),
+        lambda w: w.update({"model.query_embed.weight": torch.zeros(7, 40)}),
+    ],
+    ids=["lost", "flat", "superfluous", "sparse", "one number for billions", "another width"],
+)
+def test_weights_that_are_no_act_are_refused_in_one_line_that_names_their_file(
+    change: Callable[[Any], None], tmp_path: Path
+) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=1)
+    rewrite(tmp_path / "policy_best.ckpt", change)
+    with pytest.raises(CheckpointError, match=r"policy_best\.ckpt'") as caught:
+        imported(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_a_file_that_would_unpack_to_more_than_it_is_large_is_refused(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=1)
+    path = tmp_path / "policy_best.ckpt"
+    with zipfile.ZipFile(path) as file:
+        entries = {of.filename: file.read(of) for of in file.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries.items():
+            file.writestr(name, content if name.endswith("pkl") else bytes(len(content)))
+    with pytest.raises(CheckpointError, match="holds more than it is large"):
+        imported(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"qpos_std": None}, "'qpos_std'"),
+        ({"qpos_std": np.ones(3)}, "'std' of 'qpos' .* 3 numbers, expected 14"),
+        ({"action_mean": np.full(14, np.nan)}, "not finite"),
+    ],
+    ids=["lost", "short", "not a number"],
+)
+def test_statistics_that_do_not_fit_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    stats = {**statistics(np.random.default_rng(1), 14, 14), **change}
+    checkpoint(tmp_path, {name: of for name, of in stats.items() if of is not None}, cameras=1)
+    with pytest.raises(CheckpointError, match=message):
+        imported(tmp_path)
+
+
+def test_statistics_that_are_elsewhere_are_asked_for_and_read(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=1)
+    moved = (tmp_path / "dataset_stats.pkl").rename(tmp_path / "other.pkl")
+    with pytest.raises(CheckpointError, match="give it with --stats"):
+        imported(tmp_path)
+    imported(tmp_path, stats=moved)
+    assert load_policy(tmp_path / "ours").features.action_dim == 14
+
+
+def test_cameras_with_one_name_and_pictures_without_pixels_are_refused(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=2)
+    with pytest.raises(ConfigError, match="twice in the cameras: a, a"):
+        imported(tmp_path, cameras=("a", "a"))
+    with pytest.raises(ConfigError, match="--image-size is 0 640"):
+        import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid(cameras=("a", "b"), image_size=(0, 640)))

@@ -179,6 +179,8 @@ def test_the_command_prints_and_writes_every_setting_and_its_recommendation(
     assert all(name in printed for name in names)
     assert foreact([*arguments, "--data-episodes", "0"]) == 1
     assert "--data-episodes is 0; it must be at least 1" in capsys.readouterr().err
+    assert foreact(["tune-executor", "nowhere", "--task", "L9"]) == 1  # known before the sweep, which takes minutes
+    assert "unknown level 'L9'" in capsys.readouterr().err
 
 
 def test_a_policy_that_always_says_the_same_agrees_with_itself() -> None:

@@ -199,9 +199,7 @@ def test_a_chunk_with_what_is_not_a_number_is_refused_before_a_gripper_makes_a_c
     coeff: float | None, value: float
 ) -> None:
     features = Features(action_names=("arm", "gripper"))
-    settings = ExecutorSettings(
-        chunk_size=3, n_action_steps=1, temporal_ensemble_coeff=coeff, binary=(False, True)
-    )
+    settings = ExecutorSettings(chunk_size=3, n_action_steps=1, temporal_ensemble_coeff=coeff, binary=(False, True))
     executor = make_executor(settings, features)
     executor.add(np.zeros((3, 2)))
     with pytest.raises(ActionError, match=rf"the policy asks for 'gripper' to be {value}: .*; hold the arm and check"):

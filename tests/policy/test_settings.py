@@ -195,11 +195,11 @@ def test_a_dimension_that_hardly_moves_is_pinned_too(statistics: dict[str, Vecto
     episodes = [episode(i, rng) for i in range(20)]
     noise = [rng.uniform(0, 5e-5, 21).astype(np.float32) for _ in episodes]
     episodes = [
-        replace(of, action=of.action + extra[:, None] * np.float32([0, 1, 0]))
+        replace(of, action=of.action + extra[:, None] * np.array([0, 1, 0], np.float32))
         for of, extra in zip(episodes, noise, strict=True)
     ]
     executor = make_executor(executor_settings(config(), FEATURES, robot_statistics(episodes, FEATURES)), FEATURES)
-    executor.add(np.float32([[0.5, 0.304, 0.5]]))
+    executor.add(np.array([[0.5, 0.304, 0.5]]))
     assert executor.next_action()[1] == pytest.approx(0.3, abs=1e-4)
     assert executor.limiter.ticks == 0
 

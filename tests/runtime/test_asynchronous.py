@@ -292,8 +292,7 @@ class WaitedFor(Time):
 def test_the_same_observation_is_not_asked_about_twice() -> None:
     time = WaitedFor(3)
     of = asynchronous(time, n_action_steps=1)
-    before = [of.act(seen(0)), of.act(seen(0))]  # the second within the first's tick
-    np.testing.assert_array_equal(*before)
+    np.testing.assert_array_equal(of.act(seen(0)), of.act(seen(0)))  # twice within the same tick
     assert time.asked == [0]
     time.tick += 1
     of.act(seen(time.tick))
@@ -322,7 +321,10 @@ def test_a_loop_that_ticks_half_way_between_two_ticks_neither_repeats_nor_drops_
     now = [0.0]
     rng = np.random.default_rng(0)
     of = AsynchronousController(
-        lambda _: np.arange(200.0)[:, None], settings(chunk_size=200, n_action_steps=200), FEATURES, clock=lambda: now[0]
+        lambda _: np.arange(200.0)[:, None],
+        settings(chunk_size=200, n_action_steps=200),
+        FEATURES,
+        clock=lambda: now[0],
     )
     actions = [float(of.act(seen(0))[0])]
     for tick in range(100):
@@ -346,8 +348,14 @@ def test_a_controller_that_has_acted_can_be_copied_to_another_process() -> None:
 def test_nothing_is_sent_before_the_first_action_within_reach() -> None:
     """Its gripper is not measured, so that there is no place to hold it at."""
     features = Features(action_names=("joint", "gripper"), state_names=("joint",), fps=10)
-    time = Time(0)
-    time.start = lambda observation: setattr(time, "_chunk", np.zeros((8, 2))) or setattr(time, "_ready", 0)  # type: ignore[method-assign, func-returns-value]
+    time = Time(0, 1000)
+    start = time.start
+
+    def start_both(observation: Observation) -> None:
+        start(observation)
+        time._chunk = np.zeros((8, 2))
+
+    time.start = start_both  # type: ignore[method-assign]
     of = AsynchronousController(now_and_after, settings(), features, clock=time.clock, worker=time)
     out_of_reach = [True]
     next_action = of.executor._executor.next_action
@@ -376,5 +384,5 @@ def test_after_a_hold_what_is_not_measured_starts_from_where_it_is_held() -> Non
         settings(asynchronous=False, alarm=alarm, limits=limits),
         features,
     )
-    actions = [of.act(out_of(state)) for state in (0.0, 2.0, 0.9)]
-    np.testing.assert_allclose(actions, [[0, 0], [0, 0], [0.95, 0.1]], atol=1e-6)
+    actions = np.stack([of.act(out_of(state)) for state in (0.0, 2.0, 0.9)])
+    np.testing.assert_allclose(actions, np.array([[0, 0], [0, 0], [0.95, 0.1]]), atol=1e-6)

@@ -108,7 +108,7 @@ def test_no_limits_change_nothing() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_action_that_is_not_a_number_never_leaves(value: float) -> None:
     of = limiter(names=("a", "b"))
-    with pytest.raises(ActionError, match=r"the policy asks for b to be (nan|inf): .*; hold the arm and check them"):
+    with pytest.raises(ActionError, match=r"the policy asks for 'b' to be (nan|inf): .*; hold the arm and check them"):
         of.limit(np.array([0.0, value]))
 
 

@@ -267,3 +267,18 @@ def test_an_evaluation_limits_what_a_robot_s_controller_limits(capfd: pytest.Cap
     np.testing.assert_array_equal(evaluated.actions, robot.actions)
     assert evaluated.limited == robot.limited == 1
     assert "limited '" not in capfd.readouterr().err  # the table counts them; a line an episode would fill the screen
+
+
+def test_eval_says_what_of_the_executor_it_does_not_try(
+    policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from foreact.cli.main import run
+
+    config = replace(policy.config, asynchronous=True, on_alarm="hold")
+    late = Policy(config=config, features=policy.features, statistics=policy.statistics, model=policy.model)
+    save_policy(tmp_path / "p", late)
+    options = ["--episodes", "1", "--envs", "1", "--task.max-seconds", "1", "--no-expert"]
+    assert run(["eval", str(tmp_path / "p"), "--level", "L1", *options]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "asynchronous: in an evaluation chunks come at once" in said
+    assert "on_alarm: in an evaluation no alarm is raised that would hold the arm" in said

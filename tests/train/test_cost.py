@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from foreact.config import RunConfig, policy_config_from_dict, to_dict
+from foreact.config import Backbone, BackboneNorm, RunConfig, policy_config_from_dict, to_dict
 from foreact.data.selection import select_features
 from foreact.data.source import open_source
 from foreact.errors import ConfigError
@@ -21,21 +21,17 @@ from foreact.model import linear as linear_module
 from foreact.presets import PRESETS, preset
 from foreact.records import Features
 from foreact.train.cost import (
-    CARDS,
     MEMORY,
     OPTIMISER,
     PRODUCT,
     QuietModule,
     Work,
-    all_reduce_seconds,
     any_statistics,
-    card_rates,
     checkpoint_bytes,
     count_step,
-    measure_rates,
-    rates_of,
     raw_batch,
 )
+from foreact.train.rates import CARDS, all_reduce_seconds, card_rates, measure_rates, rates_of
 from foreact.train.run import threads_of, train
 from foreact.train.stand_in import ROBOTS, SMALL, stand_in_features
 
@@ -56,14 +52,13 @@ def module_of(run: RunConfig, features: Features) -> QuietModule:
     return QuietModule(run, features, any_statistics(run, features)).train()
 
 
-@pytest.mark.parametrize("backbone", ["cnn", "resnet18"])
+@pytest.mark.parametrize(("backbone", "norm"), [("cnn", "group"), ("resnet18", "frozen")])
 def test_flops_are_those_of_a_real_step(
-    run: RunConfig, features: Features, backbone: str, monkeypatch: pytest.MonkeyPatch
+    run: RunConfig, features: Features, backbone: Backbone, norm: BackboneNorm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyTorch's own counter, around a step of real numbers; it does not know oneDNN's product, so PyTorch's it is."""
     monkeypatch.setattr(linear_module, "ONEDNN_IS_FASTER", False)
     monkeypatch.setattr(attention_module, "ONEDNN_IS_FASTER", False)
-    norm = "frozen" if backbone == "resnet18" else "group"
     run = replace(run, policy=replace(run.policy, vision_backbone=backbone, backbone_norm=norm))
     module = module_of(run, features)
     optimizer = module.configure_optimizers()["optimizer"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lerobot.configs import FeatureType, PolicyFeature
 
+from foreact.deploy.lerobot_export import has_encoder, write_new
 from foreact.deploy.lerobot_names import camera_key
 from foreact.errors import ConfigError, ForeactError
 from foreact.normalizer import statistics_to_dict
@@ -21,6 +22,8 @@ from lerobot_policy_foreact.processor_foreact import make_foreact_pre_post_proce
 def convert(run: str | Path, out: str | Path, *, checkpoint: str = "last", device: str = "cpu") -> ForeactPolicy:
     """Write a checkpoint of Foreact as one that LeRobot loads with this plugin, and return its policy.
 
+    Without CVAE encoder it becomes one with `use_vae` false, which acts alike, unless its latent is sampled.
+
     Args:
         run: A run or a checkpoint directory.
         out: The directory to write, for --policy.path.
@@ -28,7 +31,7 @@ def convert(run: str | Path, out: str | Path, *, checkpoint: str = "last", devic
         device: Of the written configuration.
 
     Raises:
-        CheckpointError: If it is missing, incomplete or altered.
+        CheckpointError: If it is missing, incomplete or altered, or `out` exists or cannot be written.
         ConfigError: If it takes nested observations or another rate than the recorded one.
     """
     directory = find_checkpoint(run, checkpoint)
@@ -46,8 +49,11 @@ def convert(run: str | Path, out: str | Path, *, checkpoint: str = "last", devic
     for camera in features.cameras:
         height, width = camera.recorded_size or (camera.height, camera.width)
         inputs[camera_key(camera.name)] = PolicyFeature(FeatureType.VISUAL, (3, height, width))
+    weights = read_weights(directory)
+    options = {of.name: getattr(meta.policy, of.name) for of in fields(meta.policy) if of.name not in NOT_HERE}
+    options["use_vae"] = meta.policy.use_vae and (has_encoder(weights) or meta.policy.latent == "prior")
     config = ForeactConfig(
-        **{of.name: getattr(meta.policy, of.name) for of in fields(meta.policy) if of.name not in NOT_HERE},
+        **options,
         input_features=inputs,
         output_features={keys.ACTION: PolicyFeature(FeatureType.ACTION, (features.action_dim,))},
         action_feature_names=list(features.action_names),
@@ -56,10 +62,14 @@ def convert(run: str | Path, out: str | Path, *, checkpoint: str = "last", devic
         push_to_hub=False,
     )
     policy = ForeactPolicy(config)
-    load_weights(policy.model, read_weights(directory), directory)
-    policy.save_pretrained(out)
-    for pipeline in make_foreact_pre_post_processors(config):
-        pipeline.save_pretrained(out)
+    load_weights(policy.model, weights, directory)
+
+    def write(folder: Path) -> None:
+        policy.save_pretrained(folder)
+        for pipeline in make_foreact_pre_post_processors(config):
+            pipeline.save_pretrained(folder)
+
+    write_new(Path(out), write)
     return policy
 
 

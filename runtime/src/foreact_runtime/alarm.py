@@ -10,6 +10,7 @@ import numpy as np
 
 from foreact_runtime.errors import OutOfRangeError
 from foreact_runtime.records import Features
+from foreact_runtime.worth_saying import worth_saying
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,6 @@ class Alarm:
             raise OutOfRangeError(f"stopped: {messages[0]}; check the sensor, its unit and where the robot stands")
         for place, message in zip(beyond, messages, strict=True):
             times = int(self.counts[place])
-            if times & (times - 1) == 0:  # the first, second, fourth, eighth and so on
+            if worth_saying(times):
                 _log.warning("%s%s (%d times so far)", message, "; held" if self.action == "hold" else "", times)
         return self.action == "hold"

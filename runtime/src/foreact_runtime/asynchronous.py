@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from foreact_runtime.controller import Controller, PredictChunk
 from foreact_runtime.observation import Observation
 from foreact_runtime.records import Features
 from foreact_runtime.settings import ExecutorSettings
+from foreact_runtime.worth_saying import worth_saying
+
+_log = logging.getLogger(__name__)
 
 _REMEMBERED = 20
 """Latest chunks whose latency counts."""
@@ -23,6 +27,8 @@ _QUANTILE = 0.9
 """Of those latencies: one in ten may be later, and what is left of the chunk before bridges it."""
 _MARGIN = 1
 """Ticks of reserve before the actions run out."""
+_FOLLOW = 0.1
+"""Share of the distance between a tick and the robot's loop that is made up for in each tick."""
 
 
 class Worker(Protocol):
@@ -63,6 +69,10 @@ class ThreadWorker:
         self._pool: ThreadPoolExecutor | None = None
         self._future: Future[np.ndarray] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as one that has nothing to do: a thread stays where it is."""
+        return ThreadWorker, (self._predict_chunk,)
+
     @property
     def busy(self) -> bool:
         """Whether a chunk was asked for that nobody has taken yet."""
@@ -99,12 +109,12 @@ class ThreadWorker:
 
 
 class AsynchronousController(Controller):
-    """Never waits for a chunk but for the first of an episode.
+    """Never waits for a chunk but for the first of an episode, or where one was so late that no action of it is left.
 
-    Time is counted in ticks since then, by the clock. A chunk is aligned by the tick of its observation, so that
-    actions that come too late are dropped; it is asked for early enough to be there, going by the latencies measured
-    so far, when `n_action_steps` of the one before were executed. Where it is later than that, the rest of the chunk
-    before is executed; where that ends too, the arm is held and the tick counts as a stall.
+    Time is counted in ticks since then, by the clock, in step with the loop that calls. A chunk is aligned by the tick
+    of its observation, so that actions that come too late are dropped; it is asked for early enough to be there, going
+    by the latencies measured so far, when `n_action_steps` of the one before were executed. Where it is later than
+    that, the rest of the chunk before is executed; where that ends too, the arm is held and the tick counts as a stall.
     """
 
     def __init__(
@@ -135,6 +145,7 @@ class AsynchronousController(Controller):
         """Of the latest chunks [ticks], from the observation to the tick that could use it."""
         self.stalls = 0
         """Ticks without an action, in which the arm was held, since this was made."""
+        self._too_late = 0
 
     def reset(self) -> None:
         """Begin an episode: forget all chunks, but not how long they take."""
@@ -147,20 +158,20 @@ class AsynchronousController(Controller):
         self._worker.close()
 
     def _next_action(self, observation: Observation, measured: np.ndarray) -> np.ndarray:
-        if self._begun is None:
+        if self._begun is None or self._last is None:  # the arm has not moved yet
             self._begin(observation)
-        elif not self._pass_time() and self._last is not None:
+        elif not self._pass_time():
             return self._last  # asked twice in one tick
-        self._take_chunk()
-        if not self._worker.busy and self._is_time():
+        self._take_chunk(observation)
+        if not self._worker.busy and self._tick > self._asked_at and self._is_time():
             self._asked_at = self._tick
             self._worker.start(observation)
-            self._take_chunk()
-        if self.executor.left:
+            self._take_chunk(observation)
+        if self.executor.left or self._last is None:
             return self.executor.next_action(measured)
         self.stalls += 1
         self.executor.limiter.hold()
-        return measured.astype(np.float32) if self._last is None else self._last
+        return self._last
 
     def _hold(self, measured: np.ndarray) -> np.ndarray:
         self._begun = None
@@ -169,27 +180,47 @@ class AsynchronousController(Controller):
     def _begin(self, observation: Observation) -> None:
         """Wait for the first chunk. The arm waits too, so that none of its actions is late."""
         self._worker.drop()
+        self.executor.skip(self.executor.left)  # what is left of the last one that was waited for
         before = self._clock()
         self._worker.start(observation)
         chunk = self._worker.wait()
-        self._begun, self._tick = self._clock(), 0
+        self._begun, self._tick, self._asked_at = self._clock(), 0, 0
         self.latencies.append(math.ceil((self._begun - before) * self._features.fps))
         self.executor.add(chunk)
 
     def _pass_time(self) -> bool:
         """Go on to the present tick, dropping actions of ticks that nobody asked for; False if it is the same one."""
         assert self._begun is not None
-        tick = round((self._clock() - self._begun) * self._features.fps)
+        elapsed = (self._clock() - self._begun) * self._features.fps
+        tick = round(elapsed)
         passed, self._tick = tick - self._tick, max(tick, self._tick)
+        if passed > 0:  # a loop half way between two ticks would now be rounded up, now down
+            self._begun += _FOLLOW * (elapsed - tick) / self._features.fps
         self.executor.skip(max(0, passed - 1))
         return passed > 0
 
-    def _take_chunk(self) -> None:
+    def _take_chunk(self, observation: Observation) -> None:
+        """Hand on a chunk that is there; where it is too late as a whole, begin anew: the arm is held by then."""
         chunk = self._worker.poll()
-        if chunk is not None:
-            age = self._tick - self._asked_at
-            self.latencies.append(age)
+        if chunk is None:
+            return
+        age = self._tick - self._asked_at
+        self.latencies.append(age)
+        if age < len(chunk):
             self.executor.add(chunk, age)
+            return
+        self._too_late += 1
+        if worth_saying(self._too_late):
+            _log.warning(
+                "a chunk came %d ticks after its observation and has %d actions, so the arm was held (%d times so "
+                "far); it needs a faster network, a lower rate or longer chunks",
+                age,
+                len(chunk),
+                self._too_late,
+            )
+        self._begin(observation)
+        self.executor.limiter.hold()
+        self.stalls += self.latencies[-1]
 
     def _is_time(self) -> bool:
         """Whether a chunk that is asked for now comes when it should take over, or just before the actions run out."""

@@ -48,7 +48,7 @@ class Controller:
             ActionError: If the policy asks for what is not a number.
         """
         state, environment_state = read_vectors(observation, self._features)
-        measured = self._measured(state)
+        measured = measured_action(state, self._features)
         if self._alarm.check(state, environment_state):
             return self._hold(measured)
         self._last = self._next_action(observation, measured)
@@ -62,12 +62,6 @@ class Controller:
             self.executor.add(self._predict_chunk(observation))
         return self.executor.next_action(measured)
 
-    def _measured(self, state: np.ndarray | None) -> np.ndarray:
-        """Where each dimension of the action is now (A,), by its name; nan for one that the state has not."""
-        names = self._features.state_names
-        known = {} if state is None else dict(zip(names, state.tolist(), strict=True))
-        return np.array([known.get(name, np.nan) for name in self._features.action_names])
-
     def _hold(self, measured: np.ndarray) -> np.ndarray:
         """Repeat the last action, and plan anew once that is over: the arm may be elsewhere by then."""
         self.executor.reset()
@@ -78,4 +72,11 @@ class Controller:
                     "not say where the arm would be held; start the robot from where it started in the data"
                 )
             self._last = measured.astype(np.float32)
+        self.executor.limiter.reset(held=np.where(np.isfinite(measured), np.nan, self._last))
         return self._last
+
+
+def measured_action(state: np.ndarray | None, features: Features) -> np.ndarray:
+    """Return where each dimension of the action is now (A,), by its name; nan for one that the state has not."""
+    known = {} if state is None else dict(zip(features.state_names, state.tolist(), strict=True))
+    return np.array([known.get(name, np.nan) for name in features.action_names])

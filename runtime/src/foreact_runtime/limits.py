@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreact_runtime.errors import ActionError
+from foreact_runtime.worth_saying import worth_saying
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Limiter:
         self._lead = _array(limits.lead, np.inf, n)
         self._pinned = self._lower == self._upper
         self._fps = fps
-        self._sent: np.ndarray | None = None
+        self._sent = np.full(n, np.nan)
         self._moved = np.zeros(n)
         self.counts = np.zeros((len(KINDS), n), np.int64)
         """How often each kind of limit (rows, in the order of `KINDS`) changed each dimension, since this was made."""
@@ -67,20 +68,18 @@ class Limiter:
             ActionError: If an action is not finite: nothing must be sent.
         """
         goal = np.asarray(asked, np.float64)
-        if not np.isfinite(goal).all():
-            raise ActionError(
-                f"the policy asks for {self._names[int(np.flatnonzero(~np.isfinite(goal))[0])]} to be "
-                f"{goal[~np.isfinite(goal)][0]}: its weights or an input are damaged; hold the arm and check them"
-            )
-        bounds = [("position", self._lower, self._upper)]
-        if self._sent is None:
-            if measured is not None:
-                at = np.where(np.isfinite(measured), measured, goal)
-                bounds.append(("lead", at - self._lead, at + self._lead))
-        else:
-            slow, fast = np.minimum(self._moved, 0) - self._growth, np.maximum(self._moved, 0) + self._growth
-            bounds.append(("velocity", self._sent - self._step, self._sent + self._step))
-            bounds.append(("jump", self._sent + slow, self._sent + fast))
+        self.check_finite(goal)
+        begins = np.isnan(self._sent)
+        at = np.full(len(goal), np.nan) if measured is None else measured
+        lead = np.where(begins & np.isfinite(at), self._lead, np.inf)
+        at, before = np.where(np.isfinite(at), at, goal), np.where(begins, goal, self._sent)
+        step, growth = (np.where(begins, np.inf, of) for of in (self._step, self._growth))
+        bounds = (
+            ("position", self._lower, self._upper),
+            ("lead", at - lead, at + lead),
+            ("velocity", before - step, before + step),
+            ("jump", before + np.minimum(self._moved, 0) - growth, before + np.maximum(self._moved, 0) + growth),
+        )
         sent, why = goal, np.full(len(goal), -1)
         # The position comes first: an arm that begins outside of its range is led back as fast as the others allow.
         for kind, low, high in bounds:
@@ -90,9 +89,24 @@ class Limiter:
         limited = why >= 0
         sent = np.where(limited, sent, goal)
         self._note(goal, sent, np.where(self._pinned, -1, why))
-        self._moved = np.zeros(len(goal)) if self._sent is None else sent - self._sent
+        self._moved = np.where(begins, 0, sent - self._sent)
         self._sent = sent
         return np.where(limited, sent, asked).astype(np.float32)
+
+    def check_finite(self, values: np.ndarray) -> None:
+        """Refuse actions (A,) or what becomes actions, (T, C), that are not all finite.
+
+        Raises:
+            ActionError: If they are not.
+        """
+        wrong = np.argwhere(~np.isfinite(values))
+        if len(wrong):
+            place = wrong[0][-1]
+            is_action = values.shape[-1] == len(self._names)
+            raise ActionError(
+                f"the policy asks for {repr(self._names[place]) if is_action else f'column {place} of a hand pose'} "
+                f"to be {values[tuple(wrong[0])]}: its weights or an input are damaged; hold the arm and check them"
+            )
 
     def _note(self, asked: np.ndarray, sent: np.ndarray, why: np.ndarray) -> None:
         """Count, and log each dimension's first limited action, second, fourth, eighth and so on."""
@@ -100,7 +114,7 @@ class Limiter:
         for place in np.flatnonzero(why >= 0):
             self.counts[why[place], place] += 1
             times = int(self.counts[:, place].sum())
-            if times & (times - 1) == 0:
+            if worth_saying(times):
                 _log.warning(
                     "limited '%s': asked %.4g, sent %.4g (%s limit, %d times so far)",
                     self._names[place],
@@ -114,9 +128,13 @@ class Limiter:
         """Note that the last action was sent again: the arm came to rest."""
         self._moved = np.zeros(len(self._names))
 
-    def reset(self) -> None:
-        """Begin anew from wherever the arm is; the counts go on."""
-        self._sent = None
+    def reset(self, held: np.ndarray | None = None) -> None:
+        """Begin anew from wherever the arm is; the counts go on.
+
+        Args:
+            held: Where dimensions are held that are not measured (A,), nan for all others.
+        """
+        self._sent = np.full(len(self._names), np.nan) if held is None else np.asarray(held, np.float64)
         self._moved = np.zeros(len(self._names))
 
 

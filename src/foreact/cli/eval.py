@@ -55,7 +55,8 @@ class EvalOptions:
     latent: Latent = "zero"
     """`prior` samples the latent instead of taking its mode."""
     envs: int | None = None
-    """Parallel environments; one a core where it is not given."""
+    """Processes, each with a copy of the policy, one thread and four episodes at a time; one a core where it is not
+    given."""
     device: str = "cpu"
     """Where the network runs."""
     json: Path | None = None
@@ -75,6 +76,7 @@ def run(arguments: list[str]) -> int:
     default = EvalOptions(run=tyro.MISSING, level=name, task=task)
     options = parse(EvalOptions, arguments, command="eval", default=default)
 
+    from foreact.console import console
     from foreact.policy.load import load_policy
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.expert_rollout import rollout_expert
@@ -89,6 +91,13 @@ def run(arguments: list[str]) -> int:
     if options.temporal_ensemble_coeff is not None:
         overrides["temporal_ensemble_coeff"] = options.temporal_ensemble_coeff
     policy = load_policy(options.run, checkpoint=options.checkpoint, device=options.device, overrides=overrides)
+    executor = policy.executor_settings
+    if executor.asynchronous:
+        console.print(
+            "asynchronous: in an evaluation chunks come at once; foreact serve and drive play them in real time"
+        )
+    if executor.alarm.action in ("hold", "stop"):
+        console.print(f"on_alarm: in an evaluation no alarm is raised that would {executor.alarm.action} the arm")
     task = _task_for(policy, options)
     seeds = range(options.seed, options.seed + options.episodes)
     _check_fresh(options.run, options.checkpoint, seeds)

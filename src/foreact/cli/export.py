@@ -77,13 +77,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _lerobot(options: ExportOptions) -> int:
-    if options.precision != "fp32" or options.task is not None:
-        raise ConfigError("--precision and --task are for bundles, not for --format lerobot")
+    plain = ExportOptions(run=options.run, out=options.out)
+    for name in ("precision", "data", "n_action_steps", "temporal_ensemble_coeff", "task"):
+        if getattr(options, name) != getattr(plain, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is for bundles, not for --format lerobot; leave it out")
 
     from foreact.deploy.lerobot_export import export_lerobot
 
     export_lerobot(options.run, options.out, checkpoint=options.checkpoint)
     print(f"{options.out}: a checkpoint of LeRobot's ACT; ACTPolicy.from_pretrained('{options.out}') loads it")
+    print("limits, alarm and asynchronous execution stay behind: LeRobot has none")
     return 0
 
 

@@ -15,6 +15,7 @@ from foreact.presets import PRESETS, preset
 if TYPE_CHECKING:
     from foreact.records import Features
     from foreact.train.cost import StepCost
+    from foreact.train.rates import Card
 
 _SHORT = {"--chunk": "--policy.chunk-size", "--layers": "--policy.n-encoder-layers", "--batch": "--train.batch-size"}
 
@@ -25,7 +26,7 @@ class PlanOptions:
 
     The preset comes first and gives every default below; --chunk, --layers (of the encoder) and --batch are short for
     the options of policy and training. The step is counted from the configuration; how fast that is, is measured on
-    this machine in two seconds, or taken from what is published of a graphics card. Reading data, validation and
+    this machine in some seconds, or taken from what is published of a graphics card. Reading data, validation and
     checkpoints are left out.
     """
 
@@ -94,19 +95,12 @@ def run(arguments: list[str]) -> int:
         name, *rest = arguments
     options = _options(name, rest)
 
-    from foreact.console import console
+    from foreact.console import console, warn
     from foreact.data.frame_windows import frame_bytes
     from foreact.memory import keep_freed_memory
     from foreact.threads import set_threads
-    from foreact.train.cost import (
-        GPU_CALLS,
-        all_reduce_seconds,
-        card_rates,
-        checkpoint_bytes,
-        count_step,
-        process_bytes,
-        rates_of,
-    )
+    from foreact.train.cost import checkpoint_bytes, count_step
+    from foreact.train.rates import GPU_CALLS, all_reduce_seconds, card_rates, process_bytes, rates_of
 
     keep_freed_memory()  # as training does: what is measured must not ask the system for memory that training has
     besides = process_bytes()
@@ -115,8 +109,8 @@ def run(arguments: list[str]) -> int:
     cost = count_step(run, features)
     n_devices, calls_s, all_reduce_s = max(options.gpus, 1), 0.0, 0.0
     if options.gpus:
-        tflops, bandwidth, where = _card(options)
-        rates = card_rates(tflops, bandwidth)
+        card, where = _card(options)
+        rates = card_rates(card.tflops, card.bandwidth)
         calls_s = cost.operations / GPU_CALLS
         all_reduce_s = all_reduce_seconds(cost.trained, n_devices, options.link)
     else:
@@ -137,6 +131,8 @@ def run(arguments: list[str]) -> int:
         checkpoint=checkpoint_bytes(cost),
         frame_cache=None if n_frames is None else n_frames // run.policy.downsample_factor * frame_bytes(features),
     )
+    if options.gpus and plan.memory > card.memory * 1e9:
+        warn(f"a batch of {run.train.batch_size} does not fit into {card.memory:g} GB; choose a smaller --batch")
     _print(name, run, features, cost, {part: work.seconds(rates) for part, work in cost.work.items()}, plan)
     if options.json is not None:
         content = {
@@ -199,22 +195,21 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _card(options: PlanOptions) -> tuple[float, float, str]:
-    """Return TFLOPS and GB/s, and what they are those of."""
-    from foreact.train.cost import CARDS, GPU_SHARE
+def _card(options: PlanOptions) -> tuple[Card, str]:
+    """Return a card, and words for what is planned on it."""
+    from foreact.train.rates import CARDS, GPU_SHARE, Card
 
     if (options.tflops is None) != (options.bandwidth is None):
         raise ConfigError("--tflops and --bandwidth go together: a step needs both")
     if options.tflops is not None and options.bandwidth is not None:
-        tflops, bandwidth, of = options.tflops, options.bandwidth, f"{options.gpus} cards"
+        name, card = "card", Card(tflops=options.tflops, bandwidth=options.bandwidth)
     else:
         name = options.device or "a100"
         if name not in CARDS:
             raise ConfigError(unknown_name("device", name, CARDS))
         card = CARDS[name]
-        tflops, bandwidth, of = card.tflops, card.bandwidth, f"{options.gpus} x {name} ({card.source})"
-    reached = f"{GPU_SHARE:.0%} of {tflops:g} TFLOPS and of {bandwidth:g} GB/s"
-    return tflops, bandwidth, f"{of}, if {reached} are reached: nobody has checked this"
+    reached = f"{GPU_SHARE:.0%} of {card.tflops:g} TFLOPS and of {card.bandwidth:g} GB/s"
+    return card, f"{options.gpus} x {name} ({card.source}), if {reached} are reached: nobody has checked this"
 
 
 def _print(

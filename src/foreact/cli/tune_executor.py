@@ -12,6 +12,7 @@ import tyro
 
 from foreact.cli.options import parse
 from foreact.errors import ConfigError
+from foreact.sim.task import TaskConfig, level
 
 if TYPE_CHECKING:
     from foreact.diagnose.tune_executor import Measured
@@ -52,6 +53,7 @@ def run(arguments: list[str]) -> int:
     for flag, number in (("--data-episodes", options.data_episodes), ("--episodes", options.episodes)):
         if number < 1:
             raise ConfigError(f"{flag} is {number}; it must be at least 1")
+    task_level = None if options.task is None else level(options.task)
 
     from foreact.console import console, progress_bar
     from foreact.diagnose.examined import open_examined
@@ -71,8 +73,8 @@ def run(arguments: list[str]) -> int:
         episodes = predict_episodes(policy, examined.dataset, lambda n: bar.advance(task, n))
     measured = [measure(policy, episodes, settings) for settings in candidates(policy.executor_settings)]
     recommended = recommend(measured)
-    if options.task is not None:
-        measured = [_simulated(of, options, options.task) for of in measured]
+    if task_level is not None:
+        measured = [_simulated(of, options, task_level) for of in measured]
         recommended = next(of for of in measured if of.name == recommended.name)
 
     title = f"{options.run} on {len(episodes)} episodes of {examined.data}, {examined.held_out} of them not trained on"
@@ -105,12 +107,11 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _simulated(measured: Measured, options: TuneExecutorOptions, level_name: str) -> Measured:
+def _simulated(measured: Measured, options: TuneExecutorOptions, task: TaskConfig) -> Measured:
     """The same with the simulation's verdict."""
     from foreact.policy.checkpoint import load_policy
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.rollout import rollout, task_for_policy
-    from foreact.sim.task import level
 
     overrides = {
         "n_action_steps": measured.n_action_steps,
@@ -120,8 +121,8 @@ def _simulated(measured: Measured, options: TuneExecutorOptions, level_name: str
     }
     policy = load_policy(options.run, checkpoint=options.checkpoint, device=options.device, overrides=overrides)
     seeds = range(options.seed, options.seed + options.episodes)
-    task = task_for_policy(level(level_name), policy)
-    evaluation = Evaluation(name=measured.name, episodes=rollout(policy, task, seeds, name=measured.name))
+    episodes = rollout(policy, task_for_policy(task, policy), seeds, name=measured.name)
+    evaluation = Evaluation(name=measured.name, episodes=episodes)
     rate = evaluation.successes / len(evaluation.episodes)
     return replace(measured, success=evaluation.rate_text(), success_rate=rate)
 
@@ -134,7 +135,7 @@ def print_table(measured: Sequence[Measured], recommended: Measured, title: str,
 
     table = Table(title=title, title_justify="left")
     table.add_column("execution", no_wrap=True)
-    for column in ("error [std]", "disagreement [std]", "mean jerk", "maximum jerk", "queries a tick"):
+    for column in ("error", "disagreement", "jerk", "max jerk", "queries"):
         table.add_column(column, justify="right")
     if task is not None:
         table.add_column(f"success, {task}", justify="right")
@@ -142,6 +143,10 @@ def print_table(measured: Sequence[Measured], recommended: Measured, title: str,
         gap = "-" if of.disagreement is None else f"{of.disagreement:.3f}"
         figures = [f"{of.error:.3f}", gap, f"{of.jerk:.2f}", f"{of.jerk_max:.2f}", f"{of.queries:.2f}"]
         row = [f"{of.name} *" if of is recommended else of.name, *figures]
-        table.add_row(*row, *([of.success or "-"] if task is not None else []))
+        success = "-" if of.success is None else of.success.partition(" = ")[0]  # its interval would not fit in
+        table.add_row(*row, *([success] if task is not None else []))
     out.print(table)
-    print("std: standard deviations of the recorded actions; jerk: 1 is the demonstrations' own; *: recommended")
+    print(
+        "error, disagreement: in standard deviations of the actions; jerk: 1 is the demonstrations' own, mean and max;"
+    )
+    print("queries: chunks asked for a tick; *: recommended")

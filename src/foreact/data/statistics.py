@@ -38,9 +38,17 @@ JUMP = "robot.action.jump"
 LEAD = "robot.action.lead"
 """Largest distance of the action from the state's dimension of the same name, an episode a row; 0 without one."""
 
+LOW, HIGH = ".low", ".high"
+"""After `ROBOT` and a key: the lowest and the highest value, an episode a row."""
+_MANY = 10
+"""Episodes from which on one of them may be left out."""
+
 
 def robot_statistics(episodes: Sequence[Episode], features: Features) -> Statistics:
     """Return what limits and alarms are learned from: how the robot was commanded, and what it saw (docs/executor.md).
+
+    Of what is counted an episode a row, the one that goes furthest is left out where there are many, for it may hold a
+    glitch; it stays where no other one moves the dimension at all.
 
     Raises:
         DataError: If there are no episodes.
@@ -59,8 +67,23 @@ def robot_statistics(episodes: Sequence[Episode], features: Features) -> Statist
                 state = episode.state[:, features.state_names.index(name)]
                 lead[place] = np.abs(action[:, place] - state).max()
         leads.append(lead)
-    rows = {STEP: steps, JUMP: jumps, LEAD: leads}
-    return {**of_robot, **{key: statistics_of([np.stack(of)]) for key, of in rows.items()}}
+    largest = {STEP: np.stack(steps), JUMP: np.stack(jumps), LEAD: np.stack(leads)}
+    rows = {key: _but_highest(of, moves=of > 0) for key, of in largest.items()}
+    for key in vectors(episodes[0]):
+        parts = [vectors(episode)[key] for episode in episodes]
+        high, low = (np.stack([end(part, axis=0) for part in parts]) for end in (np.max, np.min))
+        rows[f"{ROBOT}{key}{HIGH}"] = _but_highest(high, moves=high > low)
+        rows[f"{ROBOT}{key}{LOW}"] = -_but_highest(-low, moves=high > low)
+    return {**of_robot, **{key: statistics_of([of]) for key, of in rows.items()}}
+
+
+def _but_highest(rows: np.ndarray, *, moves: np.ndarray) -> np.ndarray:
+    """Leave each dimension's highest number (N, D) out, but where in no other episode it moves or is elsewhere."""
+    if len(rows) < _MANY:
+        return rows
+    ordered = np.sort(rows, axis=0)
+    others = (moves.sum(axis=0) > 1) | (ordered[-2] > ordered[0])
+    return np.where(others, ordered[:-1], ordered[1:])
 
 
 def vectors(episode: Episode) -> dict[str, np.ndarray]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from foreact.deploy.hub import download, is_repository
 from foreact.deploy.lerobot_import import find_lerobot, read_lerobot
 from foreact.deploy.original_import import find_original, read_original
 from foreact.deploy.reading import Foreign
 from foreact.deploy.unsaid import Unsaid
-from foreact.errors import CheckpointError
+from foreact.errors import CheckpointError, ConfigError
 from foreact.model.act import ACT
 from foreact.normalizer import Normalizer
-from foreact.policy.checkpoint import CheckpointMeta, load_weights, write_directory, write_policy_files
+from foreact.policy.checkpoint import CheckpointMeta, check_weights, write_directory, write_policy_files
 from foreact.policy.inputs import network_features
 
 
@@ -27,13 +29,14 @@ def import_checkpoint(source: str, out: Path, unsaid: Unsaid, *, revision: str |
 
     Raises:
         CheckpointError: If there is nothing to read, it is damaged or does what ours cannot, or `out` exists.
-        ConfigError: If an option contradicts what was read.
+        ConfigError: If an option contradicts what was read, or would be ignored.
     """
     if out.exists():
         raise CheckpointError(f"'{out}' exists; choose another OUT or move it away")
-    foreign = _read(source, unsaid, revision)
-    model = ACT(foreign.policy, network_features(foreign.policy, foreign.features))
-    load_weights(model, foreign.weights, foreign.path)
+    foreign = _read(_find(source, revision), unsaid)
+    with torch.device("meta"):  # shapes only: no memory for whatever sizes the files claim
+        model = ACT(foreign.policy, network_features(foreign.policy, foreign.features))
+    check_weights(model, foreign.weights, foreign.path)
     Normalizer(foreign.policy, model.features, foreign.statistics)
     meta = CheckpointMeta(
         policy=foreign.policy,
@@ -46,17 +49,30 @@ def import_checkpoint(source: str, out: Path, unsaid: Unsaid, *, revision: str |
     return foreign
 
 
-def _read(source: str, unsaid: Unsaid, revision: str | None) -> Foreign:
+def _find(source: str, revision: str | None) -> Path:
     path = Path(source)
     if not path.exists() and is_repository(source):
-        path = download(source, revision)
-    elif not path.exists():
+        return download(source, revision)
+    if not path.exists():
         raise CheckpointError(f"there is no file or directory '{source}'")
-    if (directory := find_lerobot(path)) is not None:
-        return read_lerobot(directory, unsaid)
-    if (weights := find_original(path)) is not None:
-        return read_original(weights, unsaid)
-    raise CheckpointError(
-        f"'{source}' is no checkpoint that is read: expected LeRobot's config.json and model.safetensors, or the "
-        "original ACT's .ckpt"
-    )
+    if revision is not None:
+        raise ConfigError(f"--revision is for the hub, and '{source}' is on this machine; leave it out")
+    return path
+
+
+def _read(path: Path, unsaid: Unsaid) -> Foreign:
+    directory = find_lerobot(path)
+    found = directory or find_original(path)
+    if found is None:
+        raise CheckpointError(
+            f"'{path}' is no checkpoint that is read: expected LeRobot's config.json and model.safetensors, or the "
+            "original ACT's .ckpt"
+        )
+    try:
+        return read_original(found, unsaid) if directory is None else read_lerobot(found, unsaid)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # Files can be damaged in more ways than there are messages for.
+        raise CheckpointError(
+            f"'{found}' is damaged or not laid out as its project does it ({type(error).__name__}: {error}); copy all "
+            "of it again"
+        ) from error

@@ -9,7 +9,7 @@ compute is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from foreact.normalizer import IMAGENET_MEAN, IMAGENET_STD, offset_and_scale
 from foreact.policy.checkpoint import CheckpointMeta, find_checkpoint, read_meta, read_weights, write_directory
 from foreact.records import Camera, Features, Statistics
 from foreact_runtime import keys
+from foreact_runtime.manifest import MANIFEST
 
 _ONLY_IN_TRAINING = {"token", "auxiliary", "contrastive"}
 """Ways of conditioning that leave LeRobot's network as it is."""
@@ -43,7 +44,7 @@ def export_lerobot(run: str | Path, out: str | Path, *, checkpoint: str = "last"
     a CVAE.
 
     Args:
-        run: A run or a checkpoint directory, whose weights still hold the CVAE encoder.
+        run: A run or a checkpoint directory.
         out: The directory to write.
         checkpoint: For a run: "last", "best" or a step's number.
 
@@ -51,15 +52,23 @@ def export_lerobot(run: str | Path, out: str | Path, *, checkpoint: str = "last"
         ConfigError: If the policy does what LeRobot's ACT cannot; the message names the option.
         CheckpointError: If the checkpoint is missing, incomplete or altered, or `out` exists or cannot be written.
     """
-    out = Path(out)
-    if out.exists():
-        raise CheckpointError(f"'{out}' exists; choose another OUT or move it away")
     directory = find_checkpoint(run, checkpoint)
     meta = read_meta(directory)
     check_expressible(meta.policy, meta.features)
     weights = _weights(meta, read_weights(directory))
-    write_directory(out, lambda folder: _write(folder, meta, weights))
-    (out / "manifest.json").unlink()
+    write_new(Path(out), lambda folder: _write(folder, meta, weights))
+
+
+def write_new(out: Path, write: Callable[[Path], None]) -> None:
+    """Write a directory of LeRobot's, whole or not at all.
+
+    Raises:
+        CheckpointError: If it exists or cannot be written.
+    """
+    if out.exists():
+        raise CheckpointError(f"'{out}' exists; choose another OUT or move it away")
+    write_directory(out, write)
+    (out / MANIFEST).unlink()  # LeRobot's have none
 
 
 def check_expressible(config: PolicyConfig, features: Features) -> None:
@@ -105,18 +114,19 @@ def _weights(meta: CheckpointMeta, weights: Mapping[str, Tensor]) -> dict[str, T
         for name, value in weights.items()
         if not name.startswith(_NOT_THEIRS) and not name.endswith("num_batches_tracked")
     }
-    if _has_encoder(weights):
+    if has_encoder(weights):
         length = meta.policy.chunk_size + 1 + bool(meta.features.state_dim)
         theirs[f"model.{POSITIONS}"] = sinusoid_1d(length, meta.policy.dim_model)[None]
     return theirs
 
 
-def _has_encoder(weights: Mapping[str, Tensor]) -> bool:
+def has_encoder(weights: Mapping[str, Tensor]) -> bool:
+    """Say whether weights hold the CVAE encoder, which training needs and acting does not."""
     return any("vae_encoder" in name for name in weights)
 
 
 def _write(folder: Path, meta: CheckpointMeta, weights: Mapping[str, Tensor]) -> None:
-    config, features = replace(meta.policy, use_vae=_has_encoder(weights)), meta.features
+    config, features = replace(meta.policy, use_vae=has_encoder(weights)), meta.features
     inputs, outputs = _features(config, features)
     norm_map = _norm_map(config, features)
     statistics = {

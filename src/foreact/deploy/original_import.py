@@ -24,7 +24,7 @@ from foreact.deploy.array_pickle import read_arrays
 from foreact.deploy.reading import Foreign, statistics_from, with_names
 from foreact.deploy.unsaid import Unsaid
 from foreact.errors import CheckpointError, ConfigError
-from foreact.records import Camera, Features
+from foreact.records import Camera, Features, VectorStatistics
 from foreact_runtime import keys
 
 STATISTICS = "dataset_stats.pkl"
@@ -69,10 +69,13 @@ def read_original(path: Path, unsaid: Unsaid) -> Foreign:
 
     Raises:
         CheckpointError: If a file is missing, damaged, would run code, or holds no ACT.
-        ConfigError: If the cameras' names are not as many as its backbones.
+        ConfigError: If the cameras' names are not as many as its backbones, or an option makes no sense.
+        KeyError, ValueError: If weights are missing or have another number of dimensions.
     """
     weights = _weights(path)
     stats_path = unsaid.stats or path.with_name(STATISTICS)
+    if not stats_path.exists():
+        raise CheckpointError(f"there is no '{stats_path}', without which nobody knows units; give it with --stats")
     stats = read_arrays(stats_path)
     if (
         "vq" in " ".join(weights)
@@ -118,6 +121,8 @@ def read_original(path: Path, unsaid: Unsaid) -> Foreign:
         narrowest=0.0,
     )
     height, width = unsaid.image_size
+    if min(height, width) < 1:
+        raise ConfigError(f"--image-size is {height} {width}; it must be at least 1 pixel either way")
     features = Features(
         action_names=_joints("action", n_actions),
         state_names=_joints("state", n_state),
@@ -217,7 +222,7 @@ def _joints(name: str, dim: int) -> tuple[str, ...]:
     return known.get(dim, tuple(f"{name}_{i}" for i in range(dim)))
 
 
-def _statistics(stats: Mapping[str, np.ndarray], name: str, dim: int, path: Path) -> Any:
+def _statistics(stats: Mapping[str, np.ndarray], name: str, dim: int, path: Path) -> VectorStatistics:
     """Of an action or of joints; ACT++ widens the action's range by 1e-4, which is left as it is."""
     known = {}
     for statistic in ("mean", "std", "min", "max"):
@@ -225,4 +230,6 @@ def _statistics(stats: Mapping[str, np.ndarray], name: str, dim: int, path: Path
             known[statistic] = stats[f"{name}_{statistic}"]
         elif statistic in ("mean", "std"):
             raise CheckpointError(f"'{path}' lacks '{name}_{statistic}'; it has: {', '.join(stats)}")
+        if statistic in known and not np.isfinite(known[statistic]).all():
+            raise CheckpointError(f"'{name}_{statistic}' in '{path}' holds numbers that are not finite")
     return statistics_from(known, dim, f"'{name}' in '{path}'")

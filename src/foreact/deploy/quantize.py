@@ -20,10 +20,12 @@ _KEPT = (
     "films",
     "world",
     "encoder.layers.0.self_attention",
+    "decoder.layers.0",
     "action_head",
 )
-"""Parts of it that stay in float. Numbers go in, or come out, that 256 steps are too few for; and the first layer's
-tokens, which no norm has made alike yet, are of very different sizes: it alone made half of the whole error."""
+"""Parts of it that stay in float. Numbers go in, or come out, that 256 steps are too few for. The encoder's first
+tokens, which no norm has made alike yet, are of very different sizes: that attention alone made half of the whole
+error, and the decoder's first layer, which is cheap, a third of the rest (docs/deploy.md)."""
 _PRODUCTS = {"Conv", "MatMul", "Gemm"}
 """What is quantised outside of the backbone, where sums and norms of tokens stay in float."""
 _SCOPES = "pkg.torch.onnx.name_scopes"

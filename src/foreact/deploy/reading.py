@@ -22,7 +22,7 @@ class Foreign:
     """A policy of another project in our terms."""
 
     path: Path
-    """The file or directory that was read."""
+    """The file of the weights."""
     project: str
     """Whose it is, for people."""
     policy: PolicyConfig
@@ -40,7 +40,8 @@ def with_names(features: Features, unsaid: Unsaid) -> Features:
         unsaid: What a person knows.
 
     Raises:
-        ConfigError: If the number of names, or a vector's size in the data set, is not the checkpoint's.
+        ConfigError: If the number of names, or a vector's size in the data set, is not the checkpoint's, a name is
+            given twice, or the rate is not positive.
         DataError: If the data set cannot be read.
     """
     known = None if unsaid.data is None else open_source(unsaid.data).features
@@ -58,12 +59,19 @@ def with_names(features: Features, unsaid: Unsaid) -> Features:
     by_name = {} if known is None else {camera.name: camera for camera in known.cameras}
     if unsaid.fps is not None and not 0 < unsaid.fps < math.inf:
         raise ConfigError(f"--fps is {unsaid.fps:g}; it must be positive")
+    for option, given in {
+        "--action-names": unsaid.action_names,
+        "--state-names": unsaid.state_names,
+        "--environment-names": unsaid.environment_names,
+        "the cameras": tuple(camera.name for camera in features.cameras),
+    }.items():
+        if len(set(given)) < len(given):
+            raise ConfigError(f"a name stands twice in {option}: {', '.join(given)}")
 
     def calibrated(camera: Camera) -> Camera:
-        found = by_name[camera.name].calibration if camera.name in by_name else None
-        return replace(camera, calibration=found or camera.calibration)
+        return replace(camera, calibration=by_name[camera.name].calibration) if camera.name in by_name else camera
 
-    named = replace(
+    return replace(
         features,
         action_names=names("action_names", features.action_names, unsaid.action_names, recorded.action_names),
         state_names=names("state_names", features.state_names, unsaid.state_names, recorded.state_names),
@@ -72,20 +80,9 @@ def with_names(features: Features, unsaid: Unsaid) -> Features:
         ),
         cameras=tuple(calibrated(camera) for camera in features.cameras),
         fps=unsaid.fps or recorded.fps,
-        arm=recorded.arm or features.arm,
-        environment_height=recorded.environment_height if recorded.arm else features.environment_height,
+        arm=recorded.arm,
+        environment_height=recorded.environment_height,
     )
-    _check_unique("cameras", tuple(camera.name for camera in named.cameras))
-    _check_unique("action_names", named.action_names)
-    _check_unique("state_names", named.state_names)
-    _check_unique("environment_names", named.environment_names)
-    return named
-
-
-def _check_unique(what: str, names: tuple[str, ...]) -> None:
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        raise ConfigError(f"the {what} hold '{twice[0]}' twice: {', '.join(names)}; name them apart")
 
 
 def statistics_from(known: Mapping[str, np.ndarray], dim: int, what: str) -> VectorStatistics:

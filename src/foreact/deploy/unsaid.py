@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+from foreact.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +39,22 @@ class Unsaid:
     None looks which of them were trained, and at what the statistics hold."""
     temporal_ensemble_coeff: float | None = None
     """Original ACT: 0.01 executes it as with its --temporal_agg; None executes whole chunks."""
+
+
+NAMES_AND_RATE = ("data", "fps", "action_names", "state_names", "environment_names")
+
+
+def refuse_others(unsaid: Unsaid, wanted: tuple[str, ...], whose: str) -> None:
+    """Refuse options that would be ignored.
+
+    Args:
+        unsaid: What was given.
+        wanted: Options that are needed.
+        whose: Checkpoints, for the message.
+
+    Raises:
+        ConfigError: Naming the first option that is not wanted.
+    """
+    for of in fields(Unsaid):
+        if of.name not in wanted and getattr(unsaid, of.name) != of.default:
+            raise ConfigError(f"--{of.name.replace('_', '-')} is not for {whose}, whose files say it; leave it out")

@@ -115,8 +115,10 @@ def measure(policy: Policy, episodes: Sequence[Predicted], settings: ExecutorSet
     errors, gaps, queries, ticks = [], [], 0, 0
     jerks: list[np.ndarray] = []
     recorded: list[np.ndarray] = []
+    executor = make_executor(settings, policy.features)  # one for all, so that it logs the same limit only so often
     for of in episodes:
-        executed, asked = execute(make_executor(settings, policy.features), of)
+        executor.reset()
+        executed, asked = execute(executor, of)
         errors.append(np.abs(executed - of.action)[:, counted] / scale)
         overlapping = [(early, late) for early, late in pairwise(asked) if late - early < settings.chunk_size]
         gaps += [np.abs(of.chunks[late, 0] - of.chunks[early, late - early])[moving] for early, late in overlapping]
@@ -135,7 +137,7 @@ def measure(policy: Policy, episodes: Sequence[Predicted], settings: ExecutorSet
         n_action_steps=settings.n_action_steps,
         temporal_ensemble_coeff=settings.temporal_ensemble_coeff,
         error=float(np.concatenate(errors).mean()),
-        disagreement=float((np.mean(gaps, axis=0) / first[moving]).mean()) if gaps else None,
+        disagreement=float(np.sum(np.mean(gaps, axis=0) / first[moving]) / max(1, len(moving))) if gaps else None,
         jerk=ratio(np.mean),
         jerk_max=ratio(np.max),
         queries=queries / ticks,

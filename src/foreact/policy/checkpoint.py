@@ -255,6 +255,16 @@ def load_weights(model: ACT, weights: Mapping[str, torch.Tensor], directory: Pat
     """Load weights strictly, but for the CVAE encoder, which an exported checkpoint may lack.
 
     Raises:
+        CheckpointError: As `check_weights`.
+    """
+    check_weights(model, weights, directory / MODEL)
+    model.load_state_dict(weights)
+
+
+def check_weights(model: ACT, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Compare a file's weights with a network, whose CVAE encoder is dropped where they have none.
+
+    Raises:
         CheckpointError: If a weight is missing, superfluous or has another shape; the message names the first.
     """
     expected = model.state_dict()
@@ -263,15 +273,14 @@ def load_weights(model: ACT, weights: Mapping[str, torch.Tensor], directory: Pat
         expected = model.state_dict()
     for name in [*expected, *weights]:
         if name not in weights:
-            raise CheckpointError(f"'{directory / MODEL}' lacks the weight '{name}'")
+            raise CheckpointError(f"'{path}' lacks the weight '{name}'")
         if name not in expected:
-            raise CheckpointError(f"'{directory / MODEL}' holds the weight '{name}', which the network does not have")
+            raise CheckpointError(f"'{path}' holds the weight '{name}', which the network does not have")
         if weights[name].shape != expected[name].shape:
             raise CheckpointError(
-                f"the weight '{name}' in '{directory / MODEL}' has shape {tuple(weights[name].shape)}, "
+                f"the weight '{name}' in '{path}' has shape {tuple(weights[name].shape)}, "
                 f"expected {tuple(expected[name].shape)}"
             )
-    model.load_state_dict(weights)
 
 
 _AT_INFERENCE = (

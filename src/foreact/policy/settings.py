@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from foreact.config import PolicyConfig
-from foreact.data.statistics import JUMP, LEAD, ROBOT, STEP
+from foreact.data.statistics import HIGH, JUMP, LEAD, LOW, ROBOT, STEP
 from foreact.errors import ConfigError
 from foreact.normalizer import binary_dimensions
 from foreact.policy.inputs import network_features
@@ -53,6 +53,8 @@ def _limits(config: PolicyConfig, features: Features, statistics: Statistics, *,
         widened = 1 + 2 * config.limit_margin  # of a range that reaches as far down as up
         ranges = _ranges(keys.ACTION, features.action_names, config, features, statistics, config.limit_margin)
         lower, upper = ranges.T
+        middle, narrow = (lower + upper) / 2, upper - lower < config.narrowest
+        lower, upper = np.where(narrow, middle, lower), np.where(narrow, middle, upper)
         if STEP in statistics:
             velocity = widened * _largest(statistics[STEP]) * features.fps
             jump = widened * _largest(statistics[JUMP]) * features.fps
@@ -101,10 +103,11 @@ def _ranges(
     *,
     spread_constant: bool = False,
 ) -> np.ndarray:
-    """Return (D, 2): the 1 % to 99 % range widened by a margin, but all that was recorded; nan where not known.
+    """Return (D, 2): the 1 % to 99 % range widened by a margin, but what was recorded; nan where not known.
 
-    A constant dimension stays as it is; with `spread_constant` it may differ by 1, which is what the normaliser makes
-    a deviation of 1 of it.
+    Of what was recorded the one episode that goes furthest does not count (`robot_statistics`). A constant dimension
+    stays as it is; with `spread_constant` it may differ by 1, which is what the normaliser makes a deviation of 1 of
+    it.
     """
     ranges = np.full((len(names), 2), np.nan)
     of = statistics.get(f"{ROBOT}{key}", statistics.get(key))
@@ -114,19 +117,22 @@ def _ranges(
     if f"{ROBOT}{key}" not in statistics and "frame" in config.conditioning:  # what the network saw: a few are alike
         seen = network_features(config, features)
         columns = {keys.STATE: seen.state_names, keys.ACTION: seen.action_names}.get(key, seen.environment_names)
-    span = np.where(of.max - of.min < config.narrowest, float(spread_constant) / (margin or 1), of.q99 - of.q01)
-    low = np.minimum(of.q01 - margin * span, of.min)
-    high = np.maximum(of.q99 + margin * span, of.max)
+    lowest, highest = (statistics.get(f"{ROBOT}{key}{end}") for end in (LOW, HIGH))
+    recorded = (of.min if lowest is None else lowest.min, of.max if highest is None else highest.max)
+    least, most, q01, q99 = (np.where(np.isfinite(end), end, np.nan) for end in (*recorded, of.q01, of.q99))
+    span = np.where(most - least < config.narrowest, float(spread_constant) / (margin or 1), q99 - q01)
+    low = np.minimum(q01 - margin * span, least)
+    high = np.maximum(q99 + margin * span, most)
     for place, name in enumerate(names):
         if name in columns:
             ranges[place] = low[columns.index(name)], high[columns.index(name)]
-    return np.where(np.isfinite(ranges), ranges, np.nan)
+    return ranges
 
 
 def _largest(of: VectorStatistics) -> np.ndarray:
     """Of each episode's largest, what all but one in a hundred stay below; the largest of all where that is 0.
 
-    So a glitch in one of many episodes widens nothing, and a dimension that moves in few episodes may still move.
+    So a dimension that moves in few episodes may still move.
     """
     return np.where(of.q99 > 0, of.q99, of.max)
 

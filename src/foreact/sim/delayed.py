@@ -201,12 +201,17 @@ class _LateWorker:
         self._ready = self._robot.clock() + self._draw_delay()
 
     def poll(self) -> np.ndarray | None:
-        late = (self._ready - self._robot.clock()) * self._robot.task.fps > _ROUNDING
-        return None if self._chunk is None or late else self._take()
+        return None if self._chunk is None or self._is_late() else self._take()
 
     def wait(self) -> np.ndarray:
-        self._robot.waited += max(0.0, self._ready - self._robot.clock())
+        while self._robot.actions and not self._robot.is_over and self._is_late():
+            self._robot.send(self._robot.actions[-1])
+        if not self._robot.actions:
+            self._robot.waited += max(0.0, self._ready - self._robot.clock())
         return self._take()
+
+    def _is_late(self) -> bool:
+        return (self._ready - self._robot.clock()) * self._robot.task.fps > _ROUNDING
 
     def _take(self) -> np.ndarray:
         chunk, self._chunk = self._chunk, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -21,9 +22,10 @@ from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.rendering import SceneRenderer
 from foreact.sim.task import TaskConfig, task_for_features
 from foreact.threads import cores
+from foreact_runtime.controller import measured_action
 from foreact_runtime.executor import Executor, LimitedActions
 from foreact_runtime.keys import STATE, image_key
-from foreact_runtime.observation import Observation
+from foreact_runtime.observation import Observation, read_vectors
 
 _SIDE_BY_SIDE = 4
 """Episodes that a worker plays together, so that the network answers them together. On one core the preset `compact`
@@ -65,7 +67,9 @@ def rollout(
     differently, since sums of floats differ in their last bits and contacts carry that on.
 
     Args:
-        policy: Any policy with six actions; its own executor settings are used, one executor an episode.
+        policy: Any policy with six actions; its own executor settings are used, one executor an episode, with the
+            limits that a robot has. Its chunks come at once, also where it is to be `asynchronous`
+            (`foreact.sim.delayed` plays them late), and its alarm is off.
         task: The task; its cameras' sizes and its rate are those that the policy was trained on.
         seeds: Of the episodes.
         n_envs: Processes, at most one for four episodes; None for one a core.
@@ -117,6 +121,7 @@ def _begin(pickled: bytes, task: TaskConfig) -> None:
     _PICKLED, _TASK = pickled, task
     torch.set_num_threads(1)
     render_in_this_thread()
+    logging.getLogger("foreact_runtime.limits").setLevel(logging.ERROR)  # results count what was limited
 
 
 @cache
@@ -135,7 +140,9 @@ def _play(seeds: Sequence[int]) -> list[EpisodeResult]:
     """Play a group of episodes in a worker: each goes on until it asks, and the policy answers all that ask."""
     policy = _policy()
     policy.reset()
-    episodes = [_episode(_env(place), policy.make_executor(), seed) for place, seed in enumerate(seeds)]
+    episodes = [
+        _episode(_env(place), policy.make_executor(), policy.features, seed) for place, seed in enumerate(seeds)
+    ]
     asking = {place: next(episode) for place, episode in enumerate(episodes)}
     results: dict[int, EpisodeResult] = {}
     while asking:
@@ -149,7 +156,9 @@ def _play(seeds: Sequence[int]) -> list[EpisodeResult]:
     return [results[place] for place in range(len(seeds))]
 
 
-def _episode(env: PickPlaceEnv, executor: Executor, seed: int) -> Generator[Observation, np.ndarray, EpisodeResult]:
+def _episode(
+    env: PickPlaceEnv, executor: Executor, features: Features, seed: int
+) -> Generator[Observation, np.ndarray, EpisodeResult]:
     """Yield an observation whenever the executor needs the chunk that begins there, and return the result."""
     observation, _ = env.reset(seed=seed)
     actions: list[np.ndarray] = []
@@ -158,7 +167,7 @@ def _episode(env: PickPlaceEnv, executor: Executor, seed: int) -> Generator[Obse
         if executor.needs_chunk:
             executor.add((yield {**observation, **_pictures(env)}))
         try:
-            action = executor.next_action()
+            action = _next_action(executor, observation, features)
         except UnreachableError:  # the arm stays where it is for that tick
             unreachable += 1
             action = actions[-1] if actions else observation[STATE]
@@ -168,6 +177,14 @@ def _episode(env: PickPlaceEnv, executor: Executor, seed: int) -> Generator[Obse
             result = episode_result(seed, info, np.stack(actions), _TASK.fps)
             limited = executor.limiter.ticks if isinstance(executor, LimitedActions) else 0
             return replace(result, unreachable=unreachable, limited=limited)
+
+
+def _next_action(executor: Executor, observation: Observation, features: Features) -> np.ndarray:
+    """With the limits that a robot has: the first action's is relative to where the arm is."""
+    if not isinstance(executor, LimitedActions):
+        return executor.next_action()
+    state, _ = read_vectors(observation, features)
+    return executor.next_action(measured_action(state, features))
 
 
 def _pictures(env: PickPlaceEnv) -> dict[str, np.ndarray]:

@@ -1,0 +1,54 @@
+"""The page about bundles runs: every command and code block, on a policy of two training steps."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SMALL = "--train.steps 2 --train.warmup-steps 1 --train.batch-size 2 --policy.dim-model 32 --policy.n-encoder-layers 1"
+BEFORE = (
+    "foreact record demos --episodes 4 --cameras 96x96",
+    f"foreact train compact-grounded --data demos --out runs/quickstart {SMALL}",
+)
+AFTER = ("foreact eval int8 --level L1 --episodes 2 --envs 1 --no-expert",)
+OBSERVED = """
+from foreact.sim.env import PickPlaceEnv
+from foreact.sim.task import level
+observation, _ = PickPlaceEnv(level("L1", overhead_size=(96, 96), wrist_size=(96, 96))).reset(seed=0)
+"""
+
+
+@pytest.mark.slow
+def test_every_block_of_the_page_runs_and_a_bundle_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def call(*words: str) -> str:
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{words}\n{done.stderr}"
+        return done.stdout
+
+    def foreact(line: str) -> str:
+        command, *words = shlex.split(line)
+        assert command == "foreact"
+        return call("-m", "foreact.cli.main", *words)
+
+    for line in BEFORE:
+        foreact(line)
+    printed = ""
+    for language, body in BLOCK.findall(PAGE.read_text()):
+        if language == "sh":
+            printed += "".join(foreact(line) for line in body.splitlines())
+        elif language == "python":
+            call("-c", OBSERVED + body + "\nassert action.shape == (6,)\n")
+    assert "openvino int8" in printed
+    assert printed.count("differs from the original by") == 3
+    assert "success" in "".join(foreact(line) for line in AFTER)
+    assert "self-check" in call("-m", "foreact_runtime", "bundle", "--runs", "2")
