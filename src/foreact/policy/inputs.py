@@ -112,14 +112,14 @@ class Inputs(nn.Module):
             batch = random_crop(batch, size, torch.Generator().manual_seed(crop_seed))
         batch = _merge(batch, views, {camera.name for camera in self.network_features.cameras})
         points = self._cell_points(batch, pixels, hand, cells) if "world" in self._ways else {}
+        state, maps = batch.state, batch.cue_maps
         if self.frame is not None:
             batch = self.frame.encode(batch)
-        maps = batch.cue_maps
         batch = self.normalizer.normalize(replace(batch, cue_maps={}))
         images = {
             name: torch.cat([image, maps[name]], 1) if name in maps else image for name, image in batch.images.items()
         }
-        return replace(batch, images=images, cell_points=points)
+        return replace(batch, images=self._hidden(images, state), cell_points=points)
 
     def read_chunk(self, action_hat: Tensor, batch: Batch) -> Tensor:
         """Return predictions (B, T, A') as the executor takes them: actions, or with `frame` hand poses (B, T, C).
@@ -193,23 +193,28 @@ class Inputs(nn.Module):
         return Batch(images=images, depth=depth, cue_maps=maps)
 
     def _beside_views(self, batch: Batch) -> Batch:
-        """Full pictures beside a crop: made smaller, and grey while the jaws are open where that is asked for."""
+        """Full pictures beside a crop, made smaller."""
         images, depth, maps = dict(batch.images), dict(batch.depth), dict(batch.cue_maps)
-        shown = None
-        if self.frame is not None and self._config.cue_crop_full_when == "closed":
-            assert batch.state is not None
-            shown = self.frame.closed(batch.state)[:, None, None, None]
-        grey = self.normalizer.get_buffer("image_mean") * 255
-        nothing = grey.new_zeros(())
         for camera in self.features.cameras:
             if camera.name not in self._cropped or camera.name not in self._config.cue_crop_full:
                 continue
             size = _beside(self._config, camera)
-            for of, hidden in ((images, grey), (depth, nothing), (maps, nothing)):
+            for of in (images, depth, maps):
                 if camera.name in of:
-                    picture = resize_frames(of[camera.name], size)
-                    of[camera.name] = picture if shown is None else torch.where(shown, picture.to(hidden), hidden)
+                    of[camera.name] = resize_frames(of[camera.name], size)
         return replace(batch, images=images, depth=depth, cue_maps=maps)
+
+    def _hidden(self, images: dict[str, Tensor], state: Tensor | None) -> dict[str, Tensor]:
+        """Normalised pictures, full ones beside a crop 0 while the jaws are open where that is asked for.
+
+        Exactly 0: a norm over a picture without contrast would make something of rounding errors.
+        """
+        if self.frame is None or self._config.cue_crop_full_when != "closed":
+            return images
+        assert state is not None
+        shown = self.frame.closed(state)[:, None, None, None]
+        beside = set(self._cropped) & set(self._config.cue_crop_full)
+        return {name: torch.where(shown, of, 0.0) if name in beside else of for name, of in images.items()}
 
     def _grid(self, camera: Camera, pixel: Tensor) -> Tensor:
         """Where a crop's pixels are in the picture, in the units of `grid_sample` (B, side, side, 2)."""
