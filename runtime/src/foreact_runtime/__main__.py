@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"first action {first:.2f} s after the start, with the library's import")
     p50, p99 = np.percentile(spent, [50, 99])
     print(
-        f"a chunk: {np.mean(spent):.1f} ms, p50 {p50:.1f}, p99 {p99:.1f}, of {len(spent)}; due every {every:.0f} ms"
+        f"a chunk: {np.mean(spent):.1f} ms, p50 {p50:.1f}, p99 {p99:.1f}, {len(spent)} runs; due every {every:.0f} ms"
     )
     return 0
 

@@ -18,6 +18,7 @@ from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.task import TaskConfig
 from foreact_runtime.keys import STATE
 from foreact_runtime.observation import Observation
+from foreact_runtime.rate import Rate
 
 Ask = Callable[[Observation], np.ndarray]
 """From an observation to the actions (n, A) to execute before the next question."""
@@ -74,11 +75,14 @@ def drive(
             observation, info = env.reset(seed=seed)
             asking.forget()
             begin()
-            clock = _Clock(1 / task.fps if real_time else None)
+            began, step_seconds = time.perf_counter(), 0.0
+            rate = Rate(task.fps) if real_time else None
             actions: list[np.ndarray] = []
             ended = False
             while not ended:
-                action = asking.action(observation, clock.patience())
+                # What is left of the tick, less what the robot's step took last; None waits however long it takes.
+                patience = None if rate is None else max(0.0, rate.left() - step_seconds)
+                action = asking.action(observation, patience)
                 if action is None:
                     late += 1
                     action = actions[-1] if actions else observation[STATE]
@@ -86,9 +90,11 @@ def drive(
                 stepping = time.perf_counter()
                 observation, _, terminated, truncated, info = env.step(action)
                 ended = terminated or truncated
-                clock.wait(time.perf_counter() - stepping)
-            seconds += clock.elapsed()
-            overrun += clock.overrun
+                step_seconds = time.perf_counter() - stepping
+                if rate is not None:
+                    rate.wait()
+            seconds += time.perf_counter() - began
+            overrun += 0 if rate is None else rate.overruns
             episodes.append(episode_result(seed, info, np.stack(actions), task.fps))
             advance(episodes[-1])
     env.close()
@@ -134,37 +140,3 @@ class _Asking:
         answer = self._ask(observation)
         self.latencies_ms.append(1000 * (time.perf_counter() - began))
         return answer
-
-
-class _Clock:
-    """An absolute schedule: a tick that ends a little late makes the next one shorter, so that the rate holds."""
-
-    def __init__(self, period: float | None) -> None:
-        """Begin now, with ticks of that many seconds; None for a clock that waits for nothing and hurries nobody."""
-        self._period = period
-        self._began = self._due = time.perf_counter()
-        self._step_seconds = 0.0
-        self.overrun = 0
-
-    def patience(self) -> float | None:
-        """Return how long an action may take: what is left of the tick, less what the robot's step took last."""
-        if self._period is None:
-            return None
-        return max(0.0, self._due + self._period - self._step_seconds - time.perf_counter())
-
-    def wait(self, step_seconds: float) -> None:
-        """Wait for the end of the tick, whose step took that long."""
-        if self._period is None:
-            return
-        self._step_seconds = step_seconds
-        self._due += self._period
-        early = self._due - time.perf_counter()
-        if early > 0:
-            time.sleep(early)
-        elif -early > self._period:
-            self._due -= early
-            self.overrun += 1
-
-    def elapsed(self) -> float:
-        """Return the seconds since the beginning."""
-        return time.perf_counter() - self._began
