@@ -58,7 +58,9 @@ def action_of(action: np.ndarray, features: Features, known: Iterable[str]) -> d
     choices = set(known)
     for name in features.action_names:
         if name not in choices:
-            raise ActionError(f"the robot cannot be told what the policy decides: {unknown_name('joint', name, choices)}")
+            raise ActionError(
+                f"the robot cannot be told what the policy decides: {unknown_name('joint', name, choices)}"
+            )
     return dict(zip(features.action_names, action.tolist(), strict=True))
 
 
