@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# A process a core, each with one thread: threads of two processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
 .PHONY: help install quickstart smoke grounding bench bench-data test test-fast test-runtime test-lerobot test-lerobot-old lint format type clean
 
 help:  ## what can be made
@@ -38,10 +41,10 @@ bench-data: install  ## speed of data beside LeRobot's (needs make test-lerobot 
 	$(BIN)/python benchmarks/data_memory.py --out benchmarks/results/data_memory.json
 
 test: install lint type  ## everything that CI checks, LeRobot aside
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: install  ## without the tests that take long
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-runtime: install  ## a bundle without torch, in an environment of its own, whose size is measured
 	sh scripts/test_runtime.sh
