@@ -1,0 +1,60 @@
+"""Write the table of docs/speed.md from benchmarks/results/speed.json; `make bench` does it last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+HEADER = ("stage", "size", "ours, ms", "LeRobot, ms", "ratio (all turns)", "goal", "share of the peak: ours, LeRobot")
+
+
+def rows(content: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield the table's rows: eager inference, training, then each bundle."""
+    results, goals = content["results"], content["goals"]
+    for stage, label in (("inference", "a chunk at batch 1, PyTorch"), ("training", "a training step")):
+        for size, of in results.items():
+            batch = f", batch {of[stage]['batch']}" if "batch" in of[stage] else ""
+            share = of[stage]["share_of_peak"]
+            yield row(label + batch, size, of[stage], goals[stage][size], f"{share['ours']:.0%}, {share['theirs']:.0%}")
+    for size, of in results.items():
+        for kind, measured in of["bundle"].items():
+            goal = goals["bundle"][kind.split()[0]][size]
+            yield row(f"a chunk at batch 1, bundle {kind}", size, measured, goal, "")
+
+
+def row(label: str, size: str, of: dict[str, Any], goal: float, share: str) -> tuple[str, ...]:
+    """Return one row's cells."""
+    low, high = of["ratio_from_to"]
+    times = f"{of['ours_cpu_ms']:.3g}", f"{of['theirs_cpu_ms']:.3g}"
+    return label, f"`{size}`", *times, f"{of['ratio']:.2f} ({low:.2f} to {high:.2f})", f"{goal:g}", share
+
+
+def main() -> None:
+    """Replace what stands between the marks."""
+    content = json.loads((ROOT / "benchmarks/results/speed.json").read_text())
+    machine, versions, settings = content["machine"], content["versions"], content["settings"]
+    memory = ", ".join(
+        f"`{size}` {of['memory_mb']['ours']:.0f} and {of['memory_mb']['theirs']:.0f}"
+        for size, of in content["results"].items()
+    )
+    lines = [
+        f"{machine['cpu']}; {machine['threads']} thread; torch {versions['torch']}, Python {versions['python']}; "
+        f"load at the start {machine['load_at_start']:.1f}; {settings['turns']} turns of inference, "
+        f"{settings['steps']} steps of training.",
+        "",
+        *(f"| {' | '.join(cells)} |" for cells in (HEADER, ("---",) * len(HEADER), *rows(content))),
+        "",
+        "Largest memory of a process that makes three training steps, ours and LeRobot's, MB: " + memory + ".",
+    ]
+    page = ROOT / "docs/speed.md"
+    text = page.read_text()
+    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    page.write_text(text[:before] + "\n\n" + "\n".join(lines) + "\n\n" + text[after:])
+
+
+if __name__ == "__main__":
+    main()
