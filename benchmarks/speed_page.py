@@ -29,7 +29,7 @@ def rows(content: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def row(label: str, size: str, of: dict[str, Any], goal: float, share: str) -> tuple[str, ...]:
     """Return one row's cells."""
     low, high = of["ratio_from_to"]
-    times = f"{of['ours_cpu_ms']:.3g}", f"{of['theirs_cpu_ms']:.3g}"
+    times = (f"{ms:.1f}" if ms < 10 else f"{ms:.0f}" for ms in (of["ours_cpu_ms"], of["theirs_cpu_ms"]))
     return label, f"`{size}`", *times, f"{of['ratio']:.2f} ({low:.2f} to {high:.2f})", f"{goal:g}", share
 
 
