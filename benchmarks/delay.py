@@ -28,11 +28,11 @@ from foreact.policy import policy as _imported_for_the_workers  # noqa: F401
 from foreact.policy.checkpoint import MANIFEST, MODEL, find_checkpoint, load_policy
 from foreact.policy.policy import Policy
 from foreact.processes import WorkerPool
-from foreact.sim.backend import render_in_this_thread
+from foreact.sim import worker
 from foreact.sim.delayed import Delay, DelayedEpisode, delayed_episode
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.rollout import task_for_policy
-from foreact.sim.task import TaskConfig, level
+from foreact.sim.task import level
 from foreact_runtime.settings import ExecutorSettings
 from foreact_runtime.smoothness import jerk
 
@@ -81,26 +81,14 @@ def delays() -> dict[str, Delay]:
     return {**fixed, **spread}
 
 
-_PICKLED: bytes
-_TASK: TaskConfig
-
-
-def _begin(pickled: bytes, task: TaskConfig) -> None:
-    global _PICKLED, _TASK
-    _PICKLED, _TASK = pickled, task
-    torch.set_num_threads(1)
-    render_in_this_thread()
-
-
 @cache
-def _parts() -> tuple[Policy, PickPlaceEnv]:
-    return pickle.loads(_PICKLED), PickPlaceEnv(replace(_TASK, cameras=()))
+def _env() -> PickPlaceEnv:
+    return PickPlaceEnv(replace(worker.task(), cameras=()))
 
 
 def _play(job: tuple[int, Delay, ExecutorSettings]) -> DelayedEpisode:
     seed, delay, settings = job
-    policy, env = _parts()
-    return delayed_episode(policy, env, _TASK, seed, delay, settings)
+    return delayed_episode(worker.policy(), _env(), worker.task(), seed, delay, settings)
 
 
 def figures(episodes: Sequence[DelayedEpisode], fps: float) -> dict[str, Any]:
@@ -187,7 +175,7 @@ def main(options: Options) -> None:
     content["versions"] = {"foreact": foreact.__version__, "torch": torch.__version__}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     seeds = range(options.seed, options.seed + options.episodes)
-    pool = WorkerPool(options.workers, _begin, (pickle.dumps(policy), task), preload=("foreact.sim.delayed",))
+    pool = WorkerPool(options.workers, worker.begin, (pickle.dumps(policy), task), preload=("foreact.sim.delayed",))
     with pool:
         for delay_name, delay in delays().items():
             for name, of in ways(policy, options.ensemble).items():

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreact.config import PolicyConfig, RunConfig, TrainConfig
+from foreact.config import RunConfig, TrainConfig
 from spots import write_dataset
+from tiny import TINY
 
 # Small tensors: threads would only wait for each other, above all beside the tests' other processes.
 torch.set_num_threads(1)
@@ -28,21 +29,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run() -> RunConfig:
     """A recipe that trains in a second: every part of ACT, all of it small, with dropout."""
     return RunConfig(
-        policy=PolicyConfig(
-            chunk_size=6,
-            n_action_steps=3,
-            vision_backbone="cnn",
-            pretrained_backbone_weights=None,
-            backbone_norm="group",
-            dim_model=16,
-            n_heads=2,
-            dim_feedforward=32,
-            n_encoder_layers=1,
-            n_decoder_layers=1,
-            n_vae_encoder_layers=1,
-            latent_dim=4,
-            dropout=0.1,
-        ),
+        policy=TINY,
         train=TrainConfig(
             steps=6,
             batch_size=4,

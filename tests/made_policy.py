@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from foreact.config import PolicyConfig
 from foreact.policy.policy import Policy
 from foreact.records import VectorStatistics
 from spots import FEATURES
+from tiny import TINY
 
 
 def spread(dim: int, mean: float, std: float) -> VectorStatistics:
@@ -20,17 +20,4 @@ STATISTICS = {key: spread(2, 0.5, 0.3) for key in ("action", "observation.state"
 
 def small_policy() -> Policy:
     """Return it, with random weights."""
-    config = PolicyConfig(
-        chunk_size=6,
-        n_action_steps=3,
-        vision_backbone="cnn",
-        pretrained_backbone_weights=None,
-        backbone_norm="group",
-        dim_model=16,
-        n_heads=2,
-        dim_feedforward=32,
-        n_encoder_layers=1,
-        n_vae_encoder_layers=1,
-        latent_dim=4,
-    )
-    return Policy(config=config, features=FEATURES, statistics=STATISTICS)
+    return Policy(config=TINY, features=FEATURES, statistics=STATISTICS)

@@ -7,28 +7,13 @@ import msgpack
 import numpy as np
 import torch
 
-from foreact.config import PolicyConfig
 from foreact.data.r1pro import ACTION_NAMES, STATE_NAMES
 from foreact.data.selection import select_features
 from foreact.policy.policy import Policy
 from foreact.presets import preset
 from foreact.records import Camera, Features, VectorStatistics
 from spots import FEATURES
-
-CONFIG = PolicyConfig(
-    chunk_size=6,
-    n_action_steps=3,
-    vision_backbone="cnn",
-    pretrained_backbone_weights=None,
-    backbone_norm="group",
-    dim_model=16,
-    n_heads=2,
-    dim_feedforward=32,
-    n_encoder_layers=1,
-    n_decoder_layers=1,
-    n_vae_encoder_layers=1,
-    latent_dim=4,
-)
+from tiny import TINY
 
 
 def unit_statistics(dim: int) -> VectorStatistics:
@@ -43,7 +28,7 @@ STATISTICS = {key: unit_statistics(2) for key in ("action", "observation.state",
 def spot_policy(kind: type[Policy] = Policy, **options: Any) -> Policy:
     """Untrained: two joints, two coordinates, two cameras of 32x32, chunks of 6 of which 3 are executed."""
     torch.manual_seed(0)
-    return kind(config=replace(CONFIG, **options), features=FEATURES, statistics=STATISTICS)
+    return kind(config=replace(TINY, **options), features=FEATURES, statistics=STATISTICS)
 
 
 def spot_observation(seed: int = 0) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from foreact.data.source import open_source
+from pages import ROOT, page_blocks
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def run_blocks(page: str, folder: Path) -> None:
-    for language, body in BLOCK.findall((ROOT / "docs" / page).read_text()):
+    for language, body in page_blocks(page):
         assert language in ("sh", "python")
         calls = [[sys.executable, "-c", body]]
         if language == "sh":
@@ -60,7 +59,7 @@ def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     small = ["--train.steps", "2", "--train.warmup-steps", "1", "--train.batch-size", "2", "--policy.dim-model", "32"]
     small += ["--policy.n-encoder-layers", "1", "--policy.n-vae-encoder-layers", "1"]
-    blocks = BLOCK.findall((ROOT / "docs" / "conditioning.md").read_text())
+    blocks = page_blocks("conditioning.md")
     assert [language for language, _ in blocks] == ["csv", "sh", "yaml", "sh", "sh", "sh", "sh", "python"]
     (tmp_path / "clicks.csv").write_text(blocks[0][1])
     for language, body in blocks[1:7]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,42 +16,22 @@ import pytest
 
 from foreact import load_policy
 from foreact.cli.main import run
-from foreact.config import PolicyConfig
 from foreact.data.source import open_source
 from foreact.deploy.export_bundle import export_bundle
 from foreact.presets import preset
+from hidden import hiding
+from pages import ROOT, page_blocks
+from tiny import TINY
 from two_arms import FPS, TwoArms
 from untrained import save_untrained
 
-ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TICKS = 8
-CONFIG = PolicyConfig(
-    chunk_size=6,
-    n_action_steps=3,
-    vision_backbone="cnn",
-    pretrained_backbone_weights=None,
-    backbone_norm="group",
-    dim_model=16,
-    n_heads=2,
-    dim_feedforward=32,
-    n_encoder_layers=1,
-    n_vae_encoder_layers=1,
-    latent_dim=4,
-)
-SMALL = {name: getattr(CONFIG, name) for name in ("vision_backbone", "pretrained_backbone_weights", "backbone_norm")}
-SMALL |= {name: getattr(CONFIG, name) for name in ("chunk_size", "dim_model", "n_heads", "dim_feedforward")}
-WITHOUT_TORCH = """
-import sys
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "lightning"): raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Hide())
-"""
+SMALL = {name: getattr(TINY, name) for name in ("vision_backbone", "pretrained_backbone_weights", "backbone_norm")}
+SMALL |= {name: getattr(TINY, name) for name in ("chunk_size", "dim_model", "n_heads", "dim_feedforward")}
 
 
 def block(what: str) -> str:
-    (code,) = [of for of in BLOCK.findall((ROOT / "docs/robot.md").read_text()) if what in of]
+    (code,) = [body for language, body in page_blocks("robot.md") if language == "python" and what in body]
     return code
 
 
@@ -87,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     aloha = replace(preset("aloha").policy, **SMALL, n_encoder_layers=1, n_vae_encoder_layers=1, limit_margin=None)
     save_untrained(folder / "waving", folder / "runs/aloha", aloha)
     assert run(["record", str(folder / "demos"), "--level", "L1", "--episodes", "2"]) == 0
-    save_untrained(folder / "demos", folder / "runs/tiny", CONFIG)
+    save_untrained(folder / "demos", folder / "runs/tiny", TINY)
     return folder
 
 
@@ -146,7 +125,7 @@ def test_bundles_run_the_same_loops_without_torch(folder: Path, env: TwoArms, mo
         export_bundle(folder / "runs" / name, folder / "bundles" / name, data=folder / data)
     exec(compile(two_arms_block(), "robot.md", "exec"), {"env": env})
     code = (
-        f"{WITHOUT_TORCH}import numpy\nfrom two_arms import TwoArms\nenv = TwoArms()\n{two_arms_block()}"
+        f"{hiding('torch', 'lightning')}import numpy\nfrom two_arms import TwoArms\nenv = TwoArms()\n{two_arms_block()}"
         f"numpy.save('told.npy', env.told)\nenv.close()\n{block('gymnasium.make')}assert 'torch' not in sys.modules\n"
     )
     code = code.replace("from foreact import load_policy", "from foreact_runtime import load_policy")

@@ -15,6 +15,7 @@ from data.cameras import SIZE, project, turn_of
 from data.test_calibration import BOARD, LENS, OVERHEAD_320, YAML, lying_board, tilted_corners
 from foreact.cli.main import run
 from foreact.data.calibration import read_calibration
+from hidden import hiding
 
 LIES_AT_THE_ORIGIN = ["--board-image", "{grey}", "--board-pose", "0", "0", "0"]
 CAMERA = replace(OVERHEAD_320, center=(160.0, 120.0), distortion=())
@@ -198,15 +199,7 @@ def test_the_help_names_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_missing_opencv_is_named_with_the_command_to_type(tmp_path: Path) -> None:
     """A real interpreter in which OpenCV cannot be found."""
     call = points_call(clicks(tmp_path / "clicks.csv"), tmp_path / "rig.yaml", "--size", "240", "320")
-    code = (
-        "import sys\n"
-        "class Hide:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'cv2': raise ModuleNotFoundError('no cv2', name='cv2')\n"
-        "sys.meta_path.insert(0, Hide())\n"
-        "from foreact.cli.main import run\n"
-        f"sys.exit(run({call!r}))"
-    )
+    code = f"{hiding('cv2')}from foreact.cli.main import run\nsys.exit(run({call!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "error: package 'cv2' is not installed; type: pip install 'foreact[calibrate]'\n"

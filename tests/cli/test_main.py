@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from foreact.cli.main import COMMANDS, run
+from hidden import hiding
 
 
 def foreact(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,12 +79,7 @@ def test_the_traceback_is_shown_only_with_debug() -> None:
 def test_a_missing_extra_is_named_with_the_command_to_type(tmp_path: Path) -> None:
     """A real interpreter in which mujoco cannot be found."""
     code = (
-        "import sys\n"
-        "class Hide:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'mujoco': raise ModuleNotFoundError('no mujoco', name='mujoco')\n"
-        "sys.meta_path.insert(0, Hide())\n"
-        "from foreact.cli.main import run\n"
+        f"{hiding('mujoco')}from foreact.cli.main import run\n"
         f"sys.exit(run(['record', {str(tmp_path / 'x')!r}, '--episodes', '1']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.config import PolicyConfig
 from foreact.policy.policy import Policy
 from foreact.records import Camera, Features, VectorStatistics
 from foreact.sim.drive import _Asking, drive
@@ -18,6 +17,7 @@ from foreact.sim.task import TaskConfig, level, task_for_features
 from foreact_runtime.observation import Observation
 from foreact_runtime.serve.client import PolicyClient
 from foreact_runtime.serve.server import PolicyServer, ServerOptions, serve_in_background
+from tiny import TINY
 
 FEATURES = Features(
     action_names=ACTION_NAMES,
@@ -26,20 +26,7 @@ FEATURES = Features(
     cameras=(Camera(name="overhead", height=32, width=48), Camera(name="wrist", height=32, width=48)),
     fps=10.0,
 )
-CONFIG = PolicyConfig(
-    chunk_size=8,
-    n_action_steps=3,
-    vision_backbone="cnn",
-    pretrained_backbone_weights=None,
-    backbone_norm="group",
-    dim_model=16,
-    n_heads=2,
-    dim_feedforward=32,
-    n_encoder_layers=1,
-    n_decoder_layers=1,
-    n_vae_encoder_layers=1,
-    latent_dim=4,
-)
+CONFIG = replace(TINY, chunk_size=8)
 
 
 def arm_policy(**options: Any) -> Policy:

@@ -1,6 +1,5 @@
 """The page about bundles runs: every command and code block, on a policy of two training steps."""
 
-import re
 import shlex
 import subprocess
 import sys
@@ -8,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+from pages import page_blocks
+
 SMALL = "--train.steps 2 --train.warmup-steps 1 --train.batch-size 2 --policy.dim-model 32 --policy.n-encoder-layers 1"
 BEFORE = (
     "foreact record demos --episodes 4 --cameras 96x96",
@@ -24,9 +23,7 @@ observation, _ = PickPlaceEnv(level("L1", overhead_size=(96, 96), wrist_size=(96
 
 
 @pytest.mark.slow
-def test_every_block_of_the_page_runs_and_a_bundle_is_evaluated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_block_blocks_runs_and_a_bundle_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
@@ -43,7 +40,7 @@ def test_every_block_of_the_page_runs_and_a_bundle_is_evaluated(
     for line in BEFORE:
         foreact(line)
     printed = ""
-    for language, body in BLOCK.findall(PAGE.read_text()):
+    for language, body in page_blocks("deploy.md"):
         if language == "sh":
             printed += "".join(foreact(line) for line in body.splitlines())
         elif language == "python":

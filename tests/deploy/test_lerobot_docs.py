@@ -1,7 +1,6 @@
 """The page about LeRobot runs: every command and code block of ours, on two small policies."""
 
 import pickle
-import re
 import shlex
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from deploy.lerobot_files import write_lerobot, write_ours
 from deploy.original_act import OriginalACT
 from foreact import load_policy
 from foreact.cli.main import run
+from pages import page_blocks
 
-PAGE = Path(__file__).parents[2] / "docs" / "lerobot.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGE = "lerobot.md"
 
 
 def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,11 +26,11 @@ def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytes
     torch.save({f"model.{name}": of for name, of in network.state_dict().items()}, "original_act/policy_best.ckpt")
     stats = {f"{name}_{of}": np.ones(14, np.float32) for name in ("qpos", "action") for of in ("mean", "std")}
     Path("original_act/dataset_stats.pkl").write_bytes(pickle.dumps(stats))
-    blocks = BLOCK.findall(PAGE.read_text())
+    blocks = page_blocks(PAGE)
     assert {language for language, _ in blocks} == {"sh", "python", "text"}
     for language, body in blocks:
         if language == "python":
-            exec(compile(body, PAGE.name, "exec"), {})
+            exec(compile(body, PAGE, "exec"), {})
         elif language == "sh":
             for line in body.splitlines():
                 command, *arguments = shlex.split(line)

@@ -16,21 +16,15 @@ import pytest
 from foreact.cli.main import run
 from foreact.policy.checkpoint import save_policy
 from foreact_runtime.serve.client import PolicyClient
+from hidden import hiding
+from pages import page_blocks
 from served_policies import spot_observation, spot_policy
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
 FORE = [sys.executable, "-m", "foreact.cli.main"]
-WITHOUT_TORCH = """\
-import runpy, sys
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "foreact"): raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Hide())
-runpy.run_module("foreact_runtime.serve", run_name="__main__", alter_sys=True)
-"""
+WITHOUT_TORCH = (
+    hiding("torch", "foreact")
+    + 'import runpy\nrunpy.run_module("foreact_runtime.serve", run_name="__main__", alter_sys=True)\n'
+)
 
 
 @contextmanager
@@ -94,7 +88,7 @@ def test_every_block_of_the_serving_page_runs(tmp_path: Path, monkeypatch: pytes
     """`foreact serve` runs beside what follows it; then a bundle is served where neither torch nor foreact is found."""
     monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    blocks = BLOCK.findall((ROOT / "docs" / "serving.md").read_text())
+    blocks = page_blocks("serving.md")
     assert [language for language, _ in blocks] == ["sh", "sh", "python"]
     *before, serve = [shlex.split(line) for line in blocks[0][1].splitlines()]
     for words in before:

@@ -49,7 +49,6 @@ class Limiter:
         self._growth = _array(limits.jump, np.inf, n) / fps
         self._lead = _array(limits.lead, np.inf, n)
         self._pinned = self._lower == self._upper
-        self._fps = fps
         self._sent = np.full(n, np.nan)
         self._moved = np.zeros(n)
         self.counts = np.zeros((len(KINDS), n), np.int64)

@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from foreact_runtime.asynchronous import make_controller
 from foreact_runtime.backend import open_network
 from foreact_runtime.bundle import read_bundle, read_check
-from foreact_runtime.controller import Controller
 from foreact_runtime.errors import CheckpointError, ConfigError
-from foreact_runtime.executor import LimitedActions, make_executor
 from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, depth_key, image_key
 from foreact_runtime.observation import Observation, read_observation
-from foreact_runtime.records import Features
 from foreact_runtime.resize import resized
+from foreact_runtime.robot_policy import RobotPolicy
 from foreact_runtime.settings import ExecutorSettings
 
 _AT_INFERENCE = ("n_action_steps", "temporal_ensemble_coeff", "asynchronous", "blend_steps")
 
 
-class BundlePolicy:
+class BundlePolicy(RobotPolicy):
     """What `load_policy` returns for a bundle. It has the methods of `foreact`'s `Policy` and needs no torch."""
 
     def __init__(
@@ -39,37 +36,15 @@ class BundlePolicy:
         """Check and open a bundle; see `load_policy`."""
         self._opened_with = (path, backend, threads, resize_images, dict(overrides or {}))
         self.bundle = read_bundle(path)
-        self.executor_settings = _override(self.bundle.settings, overrides or {})
+        settings = _override(self.bundle.settings, overrides or {})
         self._resize_images = resize_images
         self._network = open_network(self.bundle, backend, threads)
-        self._controller = self.make_controller()
+        super().__init__(self.bundle.features, settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as a call that opens the bundle again, on one core: a simulation has a process a core."""
         path, backend, threads, *rest = self._opened_with
         return _open, (path, backend, threads or 1, *rest)
-
-    @property
-    def features(self) -> Features:
-        """What goes in and out on the robot."""
-        return self.bundle.features
-
-    def reset(self) -> None:
-        """Begin an episode: forget chunks."""
-        self._controller.reset()
-
-    def act(self, observation: Observation) -> np.ndarray:
-        """Return the action (A,), float32 in the robot's units, for this control tick.
-
-        Call it once a tick, `features.fps` times a second; the network runs only where the executor asks for it.
-
-        Args:
-            observation: See `foreact_runtime.observation.read_observation`.
-
-        Raises:
-            ObservationError: If the observation is not what the policy was trained on.
-        """
-        return self._controller.act(observation)
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
         """Return the chunk (T, C) that begins now, float32; changes no state of the executor.
@@ -81,18 +56,6 @@ class BundlePolicy:
     def predict_chunks(self, observations: Sequence[Observation]) -> np.ndarray:
         """Return chunks (B, T, C) of several robots, one after the other: none depends on its neighbours."""
         return np.stack([self.predict_chunk(observation) for observation in observations])
-
-    def make_executor(self) -> LimitedActions:
-        """Return a new executor with the policy's settings."""
-        return make_executor(self.executor_settings, self.features)
-
-    def make_controller(self, settings: ExecutorSettings | None = None) -> Controller:
-        """Return the state of one more robot or connection, which shares the network.
-
-        Args:
-            settings: Of its executor; None for the policy's own.
-        """
-        return make_controller(self.predict_chunk, settings or self.executor_settings, self.features)
 
     def self_check(self) -> float:
         """Predict the chunks that were stored at the export, and return the largest difference in normalised units.

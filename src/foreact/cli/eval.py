@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from foreact.cli.options import parse
+from foreact.cli.options import given, parse
 from foreact.cli.task_options import level_of
 from foreact.config import Latent
 from foreact.errors import ConfigError, DataError
@@ -85,11 +85,11 @@ def run(arguments: list[str]) -> int:
     for flag, number in (("--episodes", options.episodes), ("--video-episodes", options.video_episodes)):
         if number < 1:
             raise ConfigError(f"{flag} is {number}; it must be at least 1")
-    overrides: dict[str, Any] = {"latent": options.latent}
-    if options.n_action_steps is not None:
-        overrides["n_action_steps"] = options.n_action_steps
-    if options.temporal_ensemble_coeff is not None:
-        overrides["temporal_ensemble_coeff"] = options.temporal_ensemble_coeff
+    overrides = given(
+        latent=options.latent,
+        n_action_steps=options.n_action_steps,
+        temporal_ensemble_coeff=options.temporal_ensemble_coeff,
+    )
     policy = load_policy(options.run, checkpoint=options.checkpoint, device=options.device, overrides=overrides)
     executor = policy.executor_settings
     if executor.asynchronous:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from foreact.cli.options import parse
+from foreact.cli.options import given, parse
 from foreact.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def run(arguments: list[str]) -> int:
 
     from foreact.deploy.export_bundle import export_bundle
 
-    overrides = {"n_action_steps": options.n_action_steps, "temporal_ensemble_coeff": options.temporal_ensemble_coeff}
     exported = export_bundle(
         options.run,
         options.out,
@@ -68,7 +67,7 @@ def run(arguments: list[str]) -> int:
         precision=options.precision,
         data=options.data,
         checkpoint=options.checkpoint,
-        overrides={name: value for name, value in overrides.items() if value is not None},
+        overrides=given(n_action_steps=options.n_action_steps, temporal_ensemble_coeff=options.temporal_ensemble_coeff),
     )
     _print(exported, options)
     if options.task is not None:

@@ -37,6 +37,11 @@ def parse(options: type[OptionsT], arguments: list[str], *, command: str, defaul
     return parsed
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that somebody gave: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def value_of(arguments: list[str], flag: str) -> str | None:
     """Return what stands behind a flag, as `--flag VALUE` or `--flag=VALUE`; None where it is not there.
 

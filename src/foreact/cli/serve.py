@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from foreact.cli.options import parse
+from foreact.cli.options import given, parse
 from foreact.errors import ConfigError
 
 
@@ -56,39 +55,34 @@ def run(arguments: list[str]) -> int:
     options = parse(ServeOptions, arguments, command="serve")
 
     import foreact
-    from foreact_runtime.serve.command import read_api_key, read_names, serve_until_stopped
+    from foreact_runtime.serve.command import read_api_key, serve_policy
     from foreact_runtime.serve.door import check_host
-    from foreact_runtime.serve.observation_names import ObservationNames
-    from foreact_runtime.serve.server import PolicyServer, ServerOptions
+    from foreact_runtime.serve.server import ServerOptions
 
     check_host(options.host, has_key=options.api_key_file is not None, insecure=options.insecure)
     for flag, number in (("--most-clients", options.most_clients), ("--largest-message", options.largest_message)):
         if number is not None and number < 1:
             raise ConfigError(f"{flag} is {number}; it must be at least 1")
-    changed = {"n_action_steps": options.n_action_steps, "temporal_ensemble_coeff": options.temporal_ensemble_coeff}
     policy = foreact.load_policy(
         options.run,
         checkpoint=options.checkpoint,
         device=options.device,
         resize_images=options.resize_images,
-        overrides={name: value for name, value in changed.items() if value is not None},
+        overrides=given(n_action_steps=options.n_action_steps, temporal_ensemble_coeff=options.temporal_ensemble_coeff),
     )
-    rename = {**({} if options.rename_file is None else read_names(options.rename_file)), **options.rename}
-    server = PolicyServer(
+    serve_policy(
         policy,
         name=str(options.run),
-        names=ObservationNames(policy.features, rename),
         options=ServerOptions(
             host=options.host,
             port=options.port,
-            api_key=None if options.api_key_file is None else read_api_key(options.api_key_file),
+            api_key=read_api_key(options.api_key_file),
             insecure=options.insecure,
             actions_only=options.actions_only,
             most_clients=options.most_clients,
             largest_message=None if options.largest_message is None else options.largest_message << 20,
         ),
+        rename=options.rename,
+        rename_file=options.rename_file,
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("foreact_runtime.serve.server.websockets").setLevel(logging.ERROR)
-    serve_until_stopped(server)
     return 0

@@ -24,7 +24,7 @@ from foreact.policy.checkpoint import (
     CheckpointMeta,
     data_paths,
     find_checkpoint,
-    load_policy,
+    overridden,
     read_meta,
     read_policy,
     write_directory,
@@ -100,8 +100,8 @@ def export_bundle(
     if precision == "int8" and format == "torch":
         raise ConfigError("int8 is for --format onnx and openvino; on PyTorch it would be slower than fp32")
     directory = find_checkpoint(run, checkpoint)
-    meta = read_meta(directory)
-    policy = load_policy(directory, overrides=overrides)
+    meta = overridden(read_meta(directory), overrides)
+    policy = read_policy(directory, meta)
     frames = real_observations(meta, data, _CALIBRATED if precision == "int8" else _COMPARED)
     inputs = [_arrays(policy, frame) for frame in frames]
     compared = inputs[:: max(1, len(inputs) // _COMPARED)][:_COMPARED]
@@ -150,8 +150,8 @@ def _write_network(
         weights = policy.model.state_dict()
         if bundle.precision == "fp16":
             weights = {name: of.half() if of.is_floating_point() else of for name, of in weights.items()}
-        write_policy_files(bundle.path, replace(meta, policy=policy.config), weights)
-        return read_policy(bundle.path, replace(meta, policy=policy.config)).predict_chunk
+        write_policy_files(bundle.path, meta, weights)
+        return read_policy(bundle.path, meta).predict_chunk
     with tempfile.TemporaryDirectory() as temporary:
         graph = Path(temporary) / "graph.onnx"
         write_onnx(policy, graph)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from foreact.config import TrainConfig, train_config_from_dict
 from foreact.data.dataset import ChunkDataset
 from foreact.data.mixed import open_sources, origin_of, parts_of
 from foreact.data.selection import select_features
 from foreact.data.source import EpisodeSource
 from foreact.diagnose.probe import first_episodes
 from foreact.errors import ConfigError, DataError
-from foreact.policy.checkpoint import CheckpointMeta, data_paths, find_checkpoint, load_policy, read_meta, source_of
+from foreact.policy.checkpoint import (
+    CHECKPOINTS,
+    CheckpointMeta,
+    data_paths,
+    find_checkpoint,
+    read_meta,
+    read_policy,
+    source_of,
+)
 from foreact.policy.policy import Policy
 from foreact.records import Features
 
@@ -30,6 +39,11 @@ class Examined:
     """Of the chosen episodes, held-out ones first."""
     held_out: int
     """How many of them the policy was not trained on."""
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's folder; the checkpoint's own where it lies alone."""
+        return self.checkpoint.parent.parent if self.checkpoint.parent.name == CHECKPOINTS else self.checkpoint
 
 
 def open_examined(
@@ -59,7 +73,7 @@ def open_examined(
     directory = find_checkpoint(run, checkpoint)
     meta = read_meta(directory)
     paths = (Path(data),) if data is not None else _data_of(meta, run)
-    policy = load_policy(directory, device=device)
+    policy = read_policy(directory, meta, device=device)
     source = open_sources(paths, source_of(meta))
     _check_fits(source, policy.features, meta)
     held_out, trained_on = _split(source, meta)
@@ -82,6 +96,11 @@ def open_examined(
         dataset=dataset,
         held_out=len(set(chosen) & set(held_out)),
     )
+
+
+def train_config(meta: CheckpointMeta) -> TrainConfig | None:
+    """Return how a policy was trained; None where the checkpoint does not say."""
+    return train_config_from_dict(meta.provenance["train"]) if "train" in meta.provenance else None
 
 
 def _data_of(meta: CheckpointMeta, run: str | Path) -> tuple[Path, ...]:

@@ -227,8 +227,7 @@ def load_policy(
     """
     directory = find_checkpoint(path, checkpoint)
     meta = read_meta(directory)
-    changed = replace(meta, policy=_override(meta.policy, overrides or {}))
-    return read_policy(directory, changed, device=device, resize_images=resize_images)
+    return read_policy(directory, overridden(meta, overrides), device=device, resize_images=resize_images)
 
 
 def read_policy(
@@ -298,11 +297,16 @@ _AT_INFERENCE = (
 )
 
 
-def _override(config: PolicyConfig, overrides: Mapping[str, Any]) -> PolicyConfig:
-    for name in overrides:
+def overridden(meta: CheckpointMeta, overrides: Mapping[str, Any] | None) -> CheckpointMeta:
+    """Return what a checkpoint says with some policy options changed for inference; see `load_policy`.
+
+    Raises:
+        ConfigError: If one is unknown, contradictory or concerns the trained network.
+    """
+    for name in overrides or {}:
         if name not in _AT_INFERENCE:
             raise ConfigError(f"policy.{name} cannot be changed after training; these can: {', '.join(_AT_INFERENCE)}")
-    return replace(config, **overrides)
+    return replace(meta, policy=replace(meta.policy, **(overrides or {})))
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

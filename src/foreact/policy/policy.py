@@ -14,16 +14,14 @@ from foreact.policy.observation import read_observations
 from foreact.policy.predictor import Predictor
 from foreact.policy.settings import executor_settings
 from foreact.records import Batch, Features, Statistics
-from foreact_runtime.asynchronous import make_controller
-from foreact_runtime.controller import Controller
-from foreact_runtime.executor import ChunkQueue, HandPoses, LimitedActions, make_executor
+from foreact_runtime.executor import ChunkQueue, HandPoses
 from foreact_runtime.hand import action_layout, known_arm
 from foreact_runtime.kinematics import InverseKinematics
 from foreact_runtime.observation import Observation
-from foreact_runtime.settings import ExecutorSettings
+from foreact_runtime.robot_policy import RobotPolicy
 
 
-class Policy:
+class Policy(RobotPolicy):
     """What `load_policy` returns. One object serves one robot; `predict_chunks` serves many at once."""
 
     def __init__(
@@ -52,7 +50,6 @@ class Policy:
             ConfigError: If configuration, features and statistics do not fit each other.
         """
         self.config = config
-        self.features = features
         self.statistics = statistics
         self.device = torch.device(device)
         self.inputs = Inputs(config, features, statistics).to(self.device)
@@ -62,27 +59,12 @@ class Policy:
         self._resize_images = resize_images
         self._seed = seed
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self.executor_settings: ExecutorSettings = executor_settings(config, features, statistics)
-        """How its chunks are executed and what is limited, as trained or as overridden."""
-        self._controller = self.make_controller()
+        super().__init__(features, executor_settings(config, features, statistics))
 
     def reset(self) -> None:
         """Begin an episode: forget chunks, begin the latent's samples anew."""
-        self._controller.reset()
+        super().reset()
         self._generator.manual_seed(self._seed)
-
-    def act(self, observation: Observation) -> np.ndarray:
-        """Return the action (A,), float32 in the robot's units, for this control tick.
-
-        Call it once a tick, `features.fps` times a second; the network runs only where the executor asks for it.
-
-        Args:
-            observation: See `foreact_runtime.observation.read_observation`.
-
-        Raises:
-            ObservationError: If the observation is not what the policy was trained on.
-        """
-        return self._controller.act(observation)
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
         """Return the chunk that begins now, float32: actions (T, A) in the robot's units.
@@ -134,18 +116,6 @@ class Policy:
             return None
         shape = (batch_size, self.config.latent_dim)
         return torch.randn(shape, generator=self._generator, device=self.device)
-
-    def make_executor(self) -> LimitedActions:
-        """Return a new executor with the policy's settings, for callers that serve several robots."""
-        return make_executor(self.executor_settings, self.features)
-
-    def make_controller(self, settings: ExecutorSettings | None = None) -> Controller:
-        """Return the state of one more robot or connection, which shares the network.
-
-        Args:
-            settings: Of its executor; None for the policy's own.
-        """
-        return make_controller(self.predict_chunk, settings or self.executor_settings, self.features)
 
     def split_action(self, action: np.ndarray) -> dict[str, np.ndarray]:
         """Return an action (..., A) cut into its named groups (`left_arm`: (..., 7)), or whole as `action`."""

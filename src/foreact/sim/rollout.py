@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -11,12 +10,11 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from foreact.errors import ConfigError, SimulationError, UnreachableError
 from foreact.processes import WorkerPool
 from foreact.records import Features
-from foreact.sim.backend import render_in_this_thread
+from foreact.sim import worker
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.rendering import SceneRenderer
@@ -90,7 +88,9 @@ def rollout(
     groups = [seeds[i : i + _SIDE_BY_SIDE] for i in range(0, len(seeds), _SIDE_BY_SIDE)]
     n_workers = max(1, min(n_envs or cores(), len(groups)))
     results = []
-    pool = WorkerPool(n_workers, _begin, (pickle.dumps(policy), task), preload=(__name__, "foreact.policy.policy"))
+    pool = WorkerPool(
+        n_workers, worker.begin, (pickle.dumps(policy), task), preload=(__name__, "foreact.policy.policy")
+    )
     try:
         with pool, episode_progress(name, len(seeds)) as advance:
             for group in pool.map(_play, groups):
@@ -111,34 +111,15 @@ def task_for_policy(task: TaskConfig, policy: ActingPolicy) -> TaskConfig:
     return task_for_features(task, policy.features)
 
 
-_PICKLED: bytes
-_TASK: TaskConfig
-"""Of a worker process, which keeps what it makes of them from one group to the next."""
-
-
-def _begin(pickled: bytes, task: TaskConfig) -> None:
-    global _PICKLED, _TASK
-    _PICKLED, _TASK = pickled, task
-    torch.set_num_threads(1)
-    render_in_this_thread()
-    logging.getLogger("foreact_runtime.limits").setLevel(logging.ERROR)  # results count what was limited
-
-
-@cache
-def _policy() -> ActingPolicy:
-    policy: ActingPolicy = pickle.loads(_PICKLED)
-    return policy
-
-
 @cache
 def _env(place: int) -> PickPlaceEnv:
     """One for each episode of a group; without cameras, for only a few of the pictures are looked at."""
-    return PickPlaceEnv(replace(_TASK, cameras=()))
+    return PickPlaceEnv(replace(worker.task(), cameras=()))
 
 
 def _play(seeds: Sequence[int]) -> list[EpisodeResult]:
     """Play a group of episodes in a worker: each goes on until it asks, and the policy answers all that ask."""
-    policy = _policy()
+    policy: ActingPolicy = worker.policy()
     policy.reset()
     episodes = [
         _episode(_env(place), policy.make_executor(), policy.features, seed) for place, seed in enumerate(seeds)
@@ -174,7 +155,7 @@ def _episode(
         actions.append(action)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
-            result = episode_result(seed, info, np.stack(actions), _TASK.fps)
+            result = episode_result(seed, info, np.stack(actions), worker.task().fps)
             limited = executor.limiter.ticks if isinstance(executor, LimitedActions) else 0
             return replace(result, unreachable=unreachable, limited=limited)
 
@@ -188,12 +169,12 @@ def _next_action(executor: Executor, observation: Observation, features: Feature
 
 
 def _pictures(env: PickPlaceEnv) -> dict[str, np.ndarray]:
-    sizes = {camera: _TASK.size(camera) for camera in _TASK.cameras}
+    sizes = {camera: worker.task().size(camera) for camera in worker.task().cameras}
     return {image_key(of): _renderer().render(env.model, env.data, of, size) for of, size in sizes.items()}
 
 
 @cache
 def _renderer() -> SceneRenderer:
     """One for all scenes of a worker: to make one takes as long as to play an episode."""
-    height, width = np.max([_TASK.size(camera) for camera in _TASK.cameras], axis=0).tolist()
+    height, width = np.max([worker.task().size(camera) for camera in worker.task().cameras], axis=0).tolist()
     return SceneRenderer(_env(0).model, height=height, width=width)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from foreact_runtime.errors import ForeactError
 from foreact_runtime.policy import load_policy
-from foreact_runtime.serve.command import read_api_key, read_names, serve_until_stopped
-from foreact_runtime.serve.observation_names import ObservationNames
-from foreact_runtime.serve.server import PolicyServer, ServerOptions
+from foreact_runtime.serve.command import read_api_key, serve_policy
+from foreact_runtime.serve.server import ServerOptions
 
 
 def main(arguments: list[str]) -> int:
@@ -26,24 +24,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rename-file", type=Path, help="JSON, from the clients' names to the policy's")
     parser.add_argument("--actions-only", action="store_true", help="leave `action` out of replies")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("foreact_runtime.serve.server.websockets").setLevel(logging.ERROR)
     try:
-        policy = load_policy(options.bundle, resize_images=options.resize_images)
-        names = {} if options.rename_file is None else read_names(options.rename_file)
-        server = PolicyServer(
-            policy,
+        serve_policy(
+            load_policy(options.bundle, resize_images=options.resize_images),
             name=str(options.bundle),
-            names=ObservationNames(policy.features, names),
             options=ServerOptions(
                 host=options.host,
                 port=options.port,
-                api_key=None if options.api_key_file is None else read_api_key(options.api_key_file),
+                api_key=read_api_key(options.api_key_file),
                 insecure=options.insecure,
                 actions_only=options.actions_only,
             ),
+            rename_file=options.rename_file,
         )
-        serve_until_stopped(server)
     except ForeactError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,23 +1,57 @@
-"""What the two commands that serve share, `foreact serve` and `python -m foreact_runtime.serve`: files and signals."""
+"""What the two commands that serve share, `foreact serve` and `python -m foreact_runtime.serve`."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
+import logging
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 from foreact_runtime.errors import ConfigError
-from foreact_runtime.serve.server import PolicyServer
+from foreact_runtime.serve.observation_names import ObservationNames
+from foreact_runtime.serve.server import PolicyServer, ServerOptions
+from foreact_runtime.serve.session import ServedPolicy
 
 
-def read_api_key(path: Path) -> str:
-    """Return the key: a file's first line.
+def serve_policy(
+    policy: ServedPolicy,
+    *,
+    name: str,
+    options: ServerOptions,
+    rename: Mapping[str, str] | None = None,
+    rename_file: Path | None = None,
+) -> None:
+    """Serve a policy until Ctrl-C or SIGTERM, logging who comes and goes.
+
+    Args:
+        policy: Of a checkpoint or a bundle.
+        name: What the metadata call it.
+        options: Where and to whom.
+        rename: From the clients' names of observations to the policy's; goes before those of the file.
+        rename_file: The same as a JSON file.
+
+    Raises:
+        ConfigError: If the file, a name or an option is wrong.
+        ServingError: If the address cannot be listened on.
+    """
+    names = {**({} if rename_file is None else _read_names(rename_file)), **(rename or {})}
+    server = PolicyServer(policy, name=name, names=ObservationNames(policy.features, names), options=options)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("foreact_runtime.serve.server.websockets").setLevel(logging.ERROR)
+    _serve_until_stopped(server)
+
+
+def read_api_key(path: Path | None) -> str | None:
+    """Return the key: a file's first line; None without a file.
 
     Raises:
         ConfigError: If it cannot be read or has none.
     """
+    if path is None:
+        return None
     lines = _text(path).splitlines()
     key = lines[0].strip() if lines else ""
     if not key:
@@ -27,12 +61,8 @@ def read_api_key(path: Path) -> str:
     return key
 
 
-def read_names(path: Path) -> dict[str, str]:
-    """Return a table from the clients' names of observations to the policy's.
-
-    Raises:
-        ConfigError: If it cannot be read or is not a JSON object of texts.
-    """
+def _read_names(path: Path) -> dict[str, str]:
+    """Return a table from the clients' names of observations to the policy's; ConfigError where the file holds none."""
     try:
         content = json.loads(_text(path))
     except ValueError as error:
@@ -42,12 +72,8 @@ def read_names(path: Path) -> dict[str, str]:
     return content
 
 
-def serve_until_stopped(server: PolicyServer) -> None:
-    """Serve until Ctrl-C or SIGTERM, and say where and what.
-
-    Raises:
-        ServingError: If the address cannot be listened on.
-    """
+def _serve_until_stopped(server: PolicyServer) -> None:
+    """Say where and what is served."""
 
     def listening(url: str) -> None:
         mebibytes = server.largest_message >> 20

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from foreact_runtime.controller import Controller
+from foreact_runtime.controller import Controller, measured_action
 from foreact_runtime.errors import ServingError, UnreachableError
 from foreact_runtime.observation import Observation, read_vectors
 from foreact_runtime.records import Features
@@ -122,11 +122,11 @@ class Session:
 
     def _where_it_is(self, observation: Observation) -> np.ndarray:
         """The action (A,) that leaves the arm where it is: its joints' positions now."""
-        features = self._policy.features
-        state, _ = read_vectors(observation, features)
-        if state is None or not set(features.action_names) <= set(features.state_names):
+        state, _ = read_vectors(observation, self._policy.features)
+        measured = measured_action(state, self._policy.features)
+        if np.isnan(measured).any():
             raise ServingError("the arm cannot reach what the policy asks for, and its state does not say where it is")
-        return state[[features.state_names.index(name) for name in features.action_names]]
+        return measured.astype(np.float32)
 
 
 def _asked(message: Mapping[str, Any]) -> int:
