@@ -2,6 +2,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,29 @@ def test_a_second_environment_made_while_the_first_is_collected_shows_the_right_
         gc.collect()
         same_pictures(second, pictures)
         second.close()
+
+
+def test_what_one_thread_forgot_another_frees_and_may_use(pictures: dict[str, np.ndarray]) -> None:
+    """An error while something is collected would fail the test: warnings are errors."""
+    kept = PickPlaceEnv(level("L1"))
+
+    def forget() -> None:
+        env = PickPlaceEnv(level("L1"))
+        env.reset(seed=3)
+        same_pictures(env, pictures)
+        same_pictures(kept, pictures)
+        env.__dict__["itself"] = env  # so that only the collector finds it
+
+    kept.reset(seed=3)
+    for _ in range(2):
+        forget()
+        for task in (forget, gc.collect):  # this thread's is collected in another, and the other way
+            thread = threading.Thread(target=task)
+            thread.start()
+            thread.join()
+        gc.collect()
+        same_pictures(kept, pictures)
+    kept.close()
 
 
 def test_environments_side_by_side_do_not_disturb_each_other(pictures: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,8 @@ import ctypes
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ finally:
     if _egl_missing:
         os.environ["MUJOCO_GL"] = "egl"
 
-__all__ = ["make_gl_context", "mujoco", "render_in_this_thread"]
+__all__ = ["make_gl_context", "mujoco", "render_in_this_thread", "used_here"]
 
 
 def render_in_this_thread() -> None:
@@ -72,6 +74,24 @@ def make_gl_context(width: int, height: int) -> Any:
     except Exception as error:  # whatever the driver raises, the remedy is the same
         backend = os.environ.get("MUJOCO_GL") or "the default"
         raise SimulationError(f"no OpenGL context with MUJOCO_GL={backend} ({error}); {_INSTALL}") from error
+
+
+@contextmanager
+def used_here(context: Any) -> Iterator[None]:
+    """Make an OpenGL context current in this thread for as long as the block lasts.
+
+    With EGL it belongs to no thread afterwards: otherwise only the thread that drew last could draw with it or free
+    it, and Python's collector frees in any.
+    """
+    context.make_current()
+    try:
+        yield
+    finally:
+        if os.environ.get("MUJOCO_GL") == "egl":
+            from mujoco import egl
+            from OpenGL import EGL
+
+            EGL.eglMakeCurrent(egl.EGL_DISPLAY, EGL.EGL_NO_SURFACE, EGL.EGL_NO_SURFACE, EGL.EGL_NO_CONTEXT)
 
 
 def _load_triton() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from foreact.sim.backend import make_gl_context, mujoco
+from foreact.sim.backend import make_gl_context, mujoco, used_here
 
 # Every feature that costs time in software rendering and tells a policy nothing.
 _OFF = (
@@ -23,7 +23,7 @@ class SceneRenderer:
 
     MuJoCo's own `Renderer` fixes one size, and frees its textures in whatever context is current when it is
     collected: a second renderer made meanwhile shows wrong pictures and says nothing. Here one context serves all
-    sizes, is made current before each use, and is freed by `close()`, itself being current.
+    sizes, is current during each use and in no thread between, and is freed by `close()`, itself being current.
     """
 
     def __init__(self, model: mujoco.MjModel, *, height: int, width: int) -> None:
@@ -43,9 +43,9 @@ class SceneRenderer:
         self._option = mujoco.MjvOption()
         self._gl: Any = make_gl_context(width, height)
         _close_at_exit(self)
-        self._gl.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        with used_here(self._gl):
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Return whether the context is large enough for a picture of this height and width [pixels]."""
@@ -70,16 +70,16 @@ class SceneRenderer:
         height, width = size
         picture = np.empty((height, width, 3), dtype=np.uint8)
         area = mujoco.MjrRect(0, 0, width, height)
-        self._gl.make_current()
-        mujoco.mjr_render(area, self._scene, self._context)
-        mujoco.mjr_readPixels(picture, None, area, self._context)
+        with used_here(self._gl):
+            mujoco.mjr_render(area, self._scene, self._context)
+            mujoco.mjr_readPixels(picture, None, area, self._context)
         return np.ascontiguousarray(picture[::-1])  # OpenGL counts rows from the bottom
 
     def close(self) -> None:
         """Free the context; more than once is fine."""
         if self._gl is not None:
-            self._gl.make_current()
-            self._context.free()
+            with used_here(self._gl):
+                self._context.free()
             self._gl.free()
             self._gl = None
 
