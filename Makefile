@@ -32,10 +32,8 @@ grounding: install  ## the study of coordinate conditioning: goes on where it st
 	$(BIN)/python benchmarks/grounding run
 	$(BIN)/python benchmarks/grounding table
 
-bench:  ## speed of inference and training beside LeRobot's with the same weights; on an idle machine
-	sh scripts/lerobot_environment.sh
-	PYTHONPATH=src:runtime/src .venv-lerobot/bin/python benchmarks/speed.py --out benchmarks/results/speed.json
-	.venv-lerobot/bin/python benchmarks/speed_page.py
+bench: install  ## every stage's speed beside LeRobot's (foreact bench); an hour on an idle machine
+	$(BIN)/foreact bench
 
 bench-data: install  ## speed of data beside LeRobot's (needs make test-lerobot once), and memory; on an idle machine
 	$(BIN)/python benchmarks/data_speed.py --out benchmarks/results/data_speed.json

@@ -3,11 +3,12 @@
     make test-lerobot && python benchmarks/training_speed.py --out benchmarks/results/training_speed.json
 
 Both commands train the same network (ResNet-18, no pretrained weights, no camera embedding, a chunk of 100) on the same
-LeRobotDataset v3.0 with AV1 video, at the same batch size and with the same number of threads, and take turns. LeRobot
-reads with torchcodec, its faster decoder, once in four loader processes as it does where nothing is said, and once
-without. A rate is that between two lines of a command's log: after the first steps and before the last, when both save
-a checkpoint. CPU time is that of the command and all of its processes. Of ours there is also the rate of the first
-epoch, with the decoding of every frame into the cache; LeRobot decodes anew at every step, in every epoch alike.
+LeRobotDataset v3.0 with AV1 video, at the same batch size, and take turns. Each computes with as many threads as it
+chooses, which for LeRobot is PyTorch's choice, or both with the number given. LeRobot reads with torchcodec, its faster
+decoder, once in four loader processes as it does where nothing is said, and once without. A rate is that between two
+lines of a command's log: after the first steps and before the last, when both save a checkpoint. CPU time is that of
+the command and all of its processes. Of ours there is also the rate of the first epoch, with the decoding of every
+frame into the cache; LeRobot decodes anew at every step, in every epoch alike.
 
 Figures to be kept are made on a machine that does nothing else (the load is noted with them).
 """
@@ -79,7 +80,8 @@ class Options:
 
     sizes: tuple[str, ...] = tuple(SIZES)
     turns: int = 2
-    threads: int = 1
+    threads: int | None = None
+    """To compute with; where it is not given each command chooses, as it does for whoever types it."""
     episodes: int = 4
     frames: int = 150
     """Of an episode."""
@@ -137,11 +139,11 @@ def recipe(name: str, of: Size) -> RunConfig:
     )
 
 
-def our_command(run: RunConfig, data: Path, out: Path, cache: Path, threads: int) -> list[str]:
+def our_command(run: RunConfig, data: Path, out: Path, cache: Path, threads: int | None) -> list[str]:
     """Return `foreact train` with every option in which the recipe is not the preset so101."""
     base = preset("so101")
     words = ["train", "so101", "--data", str(data), "--out", str(out), "--cache-dir", str(cache)]
-    words += ["--threads", str(threads)]
+    words += [] if threads is None else ["--threads", str(threads)]
     parts: Sequence[tuple[str, Any, Any]] = (("policy", run.policy, base.policy), ("train", run.train, base.train))
     for part, config, default in parts:
         for field in fields(PolicyConfig if part == "policy" else TrainConfig):
@@ -258,7 +260,9 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
         coordinates=run.policy.use_environment_state, episodes=options.episodes, frames=options.frames,
     )  # fmt: skip
     libraries = os.pathsep.join(str(path) for path in ffmpeg_for_torchcodec(options.python, folder))
-    threads = {"OMP_NUM_THREADS": str(options.threads), "PYTHONUNBUFFERED": "1"}
+    threads = {"PYTHONUNBUFFERED": "1"}
+    if options.threads is not None:
+        threads["OMP_NUM_THREADS"] = str(options.threads)
     offline = {
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",

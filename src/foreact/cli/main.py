@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "write a policy as a bundle for a robot without torch, or for LeRobot",
     "serve": "a policy over a websocket: robots, BEHAVIOR-1K's evaluators, openpi's clients",
     "drive": "a simulated robot in real time, driven by a policy server",
+    "bench": "measure speed beside LeRobot's on this machine",
     "import": "write a policy of LeRobot or of the original ACT as a checkpoint of ours",
 }
 
