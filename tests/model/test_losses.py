@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as library_kl
 
@@ -57,11 +58,19 @@ def test_padded_steps_change_neither_loss_nor_gradient() -> None:
     assert not gradient[:, 3:].any()
 
 
-@pytest.mark.parametrize("reduction", ["valid", "padded_mean"])
-def test_a_batch_of_nothing_but_padding_is_refused(reduction: str) -> None:
-    chunk = torch.zeros(2, 5, 4)
-    with pytest.raises(ValueError, match="every step of the batch is padded"):
-        masked_l1(chunk, chunk, torch.ones(2, 5, dtype=torch.bool), reduction)  # type: ignore[arg-type]
+def test_a_batch_of_nothing_but_padding_has_no_l1() -> None:
+    chunk, is_pad = torch.zeros(2, 5, 4), torch.ones(2, 5, dtype=torch.bool)
+    assert masked_l1(chunk, chunk, is_pad).isnan()
+    assert masked_l1(chunk, chunk, is_pad, "padded_mean") == 0
+
+
+def test_the_loss_and_its_gradients_are_one_graph_without_a_look_at_a_value() -> None:
+    """Each look would stop the processor until a GPU has come so far."""
+
+    def loss(action_hat: Tensor) -> Tensor:
+        return masked_l1(action_hat, torch.zeros(2, 5, 4), torch.arange(5).expand(2, 5) > 2)
+
+    assert torch._dynamo.explain(loss)(torch.randn(2, 5, 4)).graph_break_count == 0
 
 
 def test_kl_equals_torch_distributions_summed_over_the_latent_and_averaged_over_the_batch() -> None:

@@ -46,11 +46,7 @@ class ACTModule(lightning.LightningModule):
         torch.manual_seed(_mix(self.run.train.seed, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a raw batch.
-
-        Raises:
-            TrainingError: If a term of the loss is not finite; names the term and the episodes in the batch.
-        """
+        """Return the loss of a raw batch; whether it is finite is seen when the gradient is clipped."""
         seed = _mix(self.run.train.seed, batch_idx, self.global_rank)
         noise = torch.Generator().manual_seed(seed ^ _CUE_NOISE)
         batch = cue_noise(batch, self.run.train.cue_noise, noise)
@@ -58,11 +54,8 @@ class ACTModule(lightning.LightningModule):
         if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
             self._watched = _inputs_of(prepared)
         terms = training_loss(self.model, self.inputs, self.run.policy, batch, prepared, seed=seed).terms()
-        for name, value in terms.items():
-            if not torch.isfinite(value):
-                raise TrainingError(self._not_finite(f"loss term '{name}' is {value.item()}", batch))
-        self._last_batch = batch
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=batch.size)
+        self._last_batch, self._last_terms = batch, {name: value.detach() for name, value in terms.items()}
+        self.log_dict({f"train/{name}": value for name, value in self._last_terms.items()}, batch_size=batch.size)
         return terms["loss"]
 
     def on_after_backward(self) -> None:
@@ -84,10 +77,19 @@ class ACTModule(lightning.LightningModule):
         )
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        """Clip the gradient norm and refuse one that is not finite, before it reaches the weights."""
+        """Clip the gradient norm, before it reaches the weights.
+
+        Raises:
+            TrainingError: If a term of the loss or the norm is not finite; names it and the episodes in the batch.
+        """
         norm = gradient_norm(self.model, self.run.train.grad_clip)
-        if not torch.isfinite(norm) and self.run.train.precision != "16-mixed":  # fp16's scaler skips such steps
-            raise TrainingError(self._not_finite(f"the gradient norm is {norm.item()}", self._last_batch))
+        seen = {f"loss term '{name}'": value for name, value in self._last_terms.items()}
+        if self.run.train.precision != "16-mixed":  # whose scaler skips such steps
+            seen["the gradient norm"] = norm
+        finite = torch.stack(list(seen.values())).isfinite()
+        if not finite.all():  # the only look at a GPU's values in a step
+            name, value = next(of for of, is_finite in zip(seen.items(), finite, strict=True) if not is_finite)
+            raise TrainingError(self._not_finite(f"{name} is {value.item()}", self._last_batch))
         self.log("train/grad_norm", norm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
