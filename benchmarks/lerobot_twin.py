@@ -6,8 +6,10 @@ Runs in LeRobot's environment (`.venv-lerobot`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
@@ -16,8 +18,59 @@ from torch import Tensor
 from foreact.config import PolicyConfig
 from foreact.deploy.lerobot_names import POSITIONS, SAME_NAME, lerobot_name, under_our_names
 from foreact.model.act import ACT
-from foreact.records import Batch, Features
+from foreact.presets import preset
+from foreact.records import Batch, Camera, Features
 from foreact_runtime import keys
+
+SIZES = {
+    "compact": ((96, 96), 2, 6, 6, 32),
+    "r1pro": ((224, 224), 3, 37, 23, 8),
+    "so101": ((480, 640), 2, 6, 6, 8),
+}
+"""Pictures' height and width, number of cameras, dimensions of state and action, batch of a training step."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """Both networks with the same weights."""
+
+    ours: ACT
+    theirs: Any
+    config: PolicyConfig
+    features: Features
+    batch_size: int
+
+
+def make_pair(name: str, seed: int) -> Pair:
+    """Return the networks of a preset's sizes."""
+    size, n_cameras, state_dim, action_dim, batch_size = SIZES[name]
+    of = preset(name).policy
+    config = replace(
+        PolicyConfig(pretrained_backbone_weights=None, camera_embedding=False, conditioning=("token",)),
+        **{option: getattr(of, option) for option in SAME_NAME},
+    )
+    features = Features(
+        state_names=tuple(f"s{i}" for i in range(state_dim)),
+        action_names=tuple(f"a{i}" for i in range(action_dim)),
+        environment_names=("x", "y") if of.use_environment_state else (),
+        cameras=tuple(Camera(name=f"camera{i}", height=size[0], width=size[1]) for i in range(n_cameras)),
+    )
+    torch.manual_seed(seed)
+    ours, theirs = ACT(config, features), lerobot_policy(config, features)
+    give_weights(ours, theirs)
+    return Pair(ours=ours, theirs=theirs, config=config, features=features, batch_size=batch_size)
+
+
+def make_batch(pair: Pair, size: int) -> Batch:
+    """Return random normalised inputs, pictures with the strides in which each side's own loader leaves them."""
+    features, steps = pair.features, pair.config.chunk_size
+    return Batch(
+        images={of.name: torch.randn(size, 3, of.height, of.width) for of in features.cameras},
+        state=torch.randn(size, features.state_dim),
+        environment_state=torch.randn(size, 2) if features.environment_dim else None,
+        action=torch.randn(size, steps, features.action_dim),
+        action_is_pad=torch.zeros(size, steps, dtype=torch.bool),
+    )
 
 
 def lerobot_policy(config: PolicyConfig, features: Features) -> ACTPolicy:

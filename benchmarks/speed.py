@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -32,26 +32,16 @@ import numpy as np
 import torch
 import tyro
 from bundle_files import as_batch, make_frame, write_networks
-from lerobot_twin import give_weights, lerobot_batch, lerobot_policy
+from lerobot_twin import SIZES, Pair, lerobot_batch, make_batch, make_pair
 from torch.utils.flop_counter import FlopCounterMode
 
 import foreact
-from foreact.config import PolicyConfig
-from foreact.deploy.lerobot_names import SAME_NAME
 from foreact.memory import keep_freed_memory
-from foreact.model.act import ACT
 from foreact.model.linear import ONEDNN_IS_FASTER
 from foreact.model.losses import act_loss
 from foreact.presets import preset
-from foreact.records import Batch, Camera, Features
 from foreact.train.optimizer import gradient_norm, make_optimizer
 
-SIZES = {
-    "compact": ((96, 96), 2, 6, 6, 32),
-    "r1pro": ((224, 224), 3, 37, 23, 8),
-    "so101": ((480, 640), 2, 6, 6, 8),
-}
-"""Pictures' height and width, number of cameras, dimensions of state and action, batch of a training step."""
 GOALS = {
     "inference": {"compact": 1.6, "r1pro": 1.5, "so101": 1.5},
     "training": {"compact": 1.25, "r1pro": 1.25, "so101": 1.4},
@@ -83,49 +73,6 @@ class Options:
     """Leave eager PyTorch and training out."""
     memory_of: tuple[str, Literal["ours", "theirs"]] | None = None
     """Only print the largest memory [MB] of a process that makes training steps of one size with one network."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
-    """Both networks with the same weights."""
-
-    ours: ACT
-    theirs: Any
-    config: PolicyConfig
-    features: Features
-    batch_size: int
-
-
-def make_pair(name: str, seed: int) -> Pair:
-    """Return the networks of a preset's sizes."""
-    size, n_cameras, state_dim, action_dim, batch_size = SIZES[name]
-    of = preset(name).policy
-    config = replace(
-        PolicyConfig(pretrained_backbone_weights=None, camera_embedding=False, conditioning=("token",)),
-        **{option: getattr(of, option) for option in SAME_NAME},
-    )
-    features = Features(
-        state_names=tuple(f"s{i}" for i in range(state_dim)),
-        action_names=tuple(f"a{i}" for i in range(action_dim)),
-        environment_names=("x", "y") if of.use_environment_state else (),
-        cameras=tuple(Camera(name=f"camera{i}", height=size[0], width=size[1]) for i in range(n_cameras)),
-    )
-    torch.manual_seed(seed)
-    ours, theirs = ACT(config, features), lerobot_policy(config, features)
-    give_weights(ours, theirs)
-    return Pair(ours=ours, theirs=theirs, config=config, features=features, batch_size=batch_size)
-
-
-def make_batch(pair: Pair, size: int) -> Batch:
-    """Return random normalised inputs, pictures with the strides in which each side's own loader leaves them."""
-    features, steps = pair.features, pair.config.chunk_size
-    return Batch(
-        images={of.name: torch.randn(size, 3, of.height, of.width) for of in features.cameras},
-        state=torch.randn(size, features.state_dim),
-        environment_state=torch.randn(size, 2) if features.environment_dim else None,
-        action=torch.randn(size, steps, features.action_dim),
-        action_is_pad=torch.zeros(size, steps, dtype=torch.bool),
-    )
 
 
 def take_turns(ours: Callable[[], object], theirs: Callable[[], object], turns: int) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def convolve(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     if not isinstance(norm, FrozenBatchNorm2d):
         return cast(Tensor, norm(conv(x)))
     scale, shift = _scale_and_shift(norm)
-    if type(conv) is nn.Conv2d and torch.is_grad_enabled() and conv.weight.requires_grad:
+    is_mixed = torch.is_autocast_enabled(x.device.type)  # whose casts autograd has to see
+    if type(conv) is nn.Conv2d and torch.is_grad_enabled() and conv.weight.requires_grad and not is_mixed:
         return cast(Tensor, _ScaledConvolution.apply(x, conv.weight, scale, shift, conv))
     return conv._conv_forward(x, _scaled(conv.weight, scale), shift)
 
