@@ -1,4 +1,4 @@
-"""Write the table of docs/speed.md from benchmarks/results/speed.json; `make bench` does it last."""
+"""Write the tables of docs/speed.md from benchmarks/results/; `make bench` does it last."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results"
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 HEADER = ("stage", "size", "ours, ms", "LeRobot, ms", "ratio (all turns)", "goal", "share of the peak: ours, LeRobot")
 
@@ -33,9 +34,30 @@ def row(label: str, size: str, of: dict[str, Any], goal: float, share: str) -> t
     return label, f"`{size}`", *times, f"{of['ratio']:.2f} ({low:.2f} to {high:.2f})", f"{goal:g}", share
 
 
+def cold_start(content: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines about a bundle's start: benchmarks/cold_start.py."""
+    machine, versions = content["machine"], content["versions"]
+    yield (
+        f"A bundle's start, a fresh process from nothing to its first action, imports included (goal "
+        f"{content['goal_seconds']:g} s; {content['settings']['repeats']} processes, median, least and most; "
+        f"{machine['cores']} cores, load {machine['load_at_start']:g}; onnxruntime {versions['onnxruntime']}, OpenVINO "
+        f"{versions['openvino']}):"
+    )
+    yield ""
+    for cells in (("bundle", "size", "MB", "by the clock, s", "CPU, s"), ("---",) * 5):
+        yield f"| {' | '.join(cells)} |"
+    for size, kinds in content["results"].items():
+        for kind, of in kinds.items():
+            times = (
+                f"{of[key]['median']:.2f} ({of[key]['min']:.2f} to {of[key]['max']:.2f})"
+                for key in ("seconds", "cpu_seconds")
+            )
+            yield f"| {' | '.join((kind, f'`{size}`', str(round(of['mb'])), *times))} |"
+
+
 def main() -> None:
     """Replace what stands between the marks."""
-    content = json.loads((ROOT / "benchmarks/results/speed.json").read_text())
+    content = json.loads((RESULTS / "speed.json").read_text())
     machine, versions, settings = content["machine"], content["versions"], content["settings"]
     memory = ", ".join(
         f"`{size}` {of['memory_mb']['ours']:.0f} and {of['memory_mb']['theirs']:.0f}"
@@ -49,6 +71,8 @@ def main() -> None:
         *(f"| {' | '.join(cells)} |" for cells in (HEADER, ("---",) * len(HEADER), *rows(content))),
         "",
         "Largest memory of a process that makes three training steps, ours and LeRobot's, MB: " + memory + ".",
+        "",
+        *cold_start(json.loads((RESULTS / "cold_start.json").read_text())),
     ]
     page = ROOT / "docs/speed.md"
     text = page.read_text()

@@ -59,6 +59,13 @@ def test_a_package_that_is_not_installed_is_named() -> None:
         foreact_runtime.load_policy(FOLDER / "bundle", backend="openvino")
 
 
+def test_the_server_says_which_extra_it_needs() -> None:
+    call = [sys.executable, "-m", "foreact_runtime.serve", str(FOLDER / "bundle")]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "type: pip install 'foreact-runtime[serve]'" in done.stderr
+
+
 def test_the_command_checks_a_bundle_and_measures_it() -> None:
     call = [sys.executable, "-m", "foreact_runtime", str(FOLDER / "bundle"), "--runs", "3"]
     done = subprocess.run(call, capture_output=True, text=True, timeout=60)

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ import torch
 
 import foreact_runtime
 from foreact import load_policy
+from foreact.cli.export import ExportOptions, _in_simulation
 from foreact.cli.main import run
 from foreact.deploy.export_bundle import Format, check_error, export_bundle
+from foreact.deploy.export_onnx import write_onnx
 from foreact.deploy.real_frames import real_observations
 from foreact.errors import CheckpointError, ConfigError, DataError, ObservationError
 from foreact.policy.checkpoint import read_meta, save_policy
 from foreact.policy.load import trained_on
 from foreact.policy.policy import Policy
 from foreact_runtime.bundle import BUNDLE, CHECK, is_bundle, read_bundle
+from foreact_runtime.manifest import sha256
 from foreact_runtime.policy import BundlePolicy
 from made_policy import small_policy
+from tiny import TINY
+from untrained import save_untrained
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +69,7 @@ def test_it_says_what_it_is_and_where_it_comes_from(checkpoint: Path, bundle: Pa
     assert found.provenance["step"] == 7
     assert found.provenance["largest_error"] <= found.tolerance == 1e-4
     assert trained_on(bundle) == trained_on(checkpoint) == (dataset,)
-    assert {file.name for file in bundle.iterdir()} == {BUNDLE, CHECK, "network.onnx", "manifest.json"}
+    assert {file.name for file in bundle.iterdir()} == {BUNDLE, CHECK, "network.onnx", "network.bin", "manifest.json"}
 
 
 def test_its_self_check_knows_the_chunks_of_the_original(bundle: Path) -> None:
@@ -89,8 +95,8 @@ def test_one_for_openvino_and_one_for_torch_act_alike(checkpoint: Path, bundle: 
 def test_halves_are_smaller_and_their_error_is_told(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     exported = export_bundle(checkpoint, tmp_path / "half", precision="fp16")
     assert 1e-6 < exported.largest < 0.02
-    ratio = (tmp_path / "half" / "network.onnx").stat().st_size / (bundle / "network.onnx").stat().st_size
-    assert ratio < 0.8
+    ratio = (tmp_path / "half" / "network.bin").stat().st_size / (bundle / "network.bin").stat().st_size
+    assert ratio < 0.6
     foreact_runtime.load_policy(tmp_path / "half", check=True)
 
 
@@ -159,11 +165,42 @@ def _other_chunks(folder: Path) -> None:
 
 
 def _signed(folder: Path, name: str) -> None:
-    from foreact_runtime.manifest import sha256
-
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["sha256"][name] = sha256(folder / name)
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _say(**content: Any) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        (folder / BUNDLE).write_text(json.dumps({**json.loads((folder / BUNDLE).read_text()), **content}))
+        _signed(folder, BUNDLE)
+
+    return harm
+
+
+def _manifest(content: Any) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        (folder / "manifest.json").write_text(json.dumps(content))
+
+    return harm
+
+
+def _half_weights(folder: Path) -> None:
+    weights = (folder / "network.bin").read_bytes()
+    (folder / "network.bin").write_bytes(weights[: len(weights) // 2])
+    _signed(folder, "network.bin")
+
+
+def _no_chunks(folder: Path) -> None:
+    with np.load(folder / CHECK) as arrays:
+        content = {key: arrays[key][:0] for key in arrays.files}
+    np.savez(folder / CHECK, **content)
+    _signed(folder, CHECK)
+
+
+def _empty_check(folder: Path) -> None:
+    (folder / CHECK).write_bytes(b"")
+    _signed(folder, CHECK)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +211,16 @@ def _signed(folder: Path, name: str) -> None:
         (lambda folder: (folder / "manifest.json").unlink(), "was not completely written"),
         (_newer, "has schema version 2, this foreact-runtime reads 1; install a newer foreact-runtime"),
         (_other_chunks, "predicts other chunks here than where it was exported"),
+        (_manifest({"schema_version": 1}), "does not say the files' SHA-256"),
+        (_manifest({"schema_version": 1, "sha256": {}}), f"does not name '{BUNDLE}'; copy the whole directory again"),
+        (_say(features=[]), f"{BUNDLE}' is not what this foreact-runtime reads: TypeError"),
+        (_say(tolerance=None), f"{BUNDLE}' is not what this foreact-runtime reads: TypeError"),
+        (_say(scale=[1.0]), f"has chunks of another width than {BUNDLE}"),
+        (_say(format="tflite"), "unknown format 'tflite'; choices: onnx, openvino, torch"),
+        (_say(inputs=["observation.state"]), "takes .*; the bundle says observation.state: export it again"),
+        (_half_weights, r"onnxruntime .* cannot read '.*network\.onnx'"),
+        (_no_chunks, "has not one chunk an observation; export again"),
+        (_empty_check, f"cannot read '.*{CHECK}'"),
     ],
 )
 def test_a_damaged_or_newer_one_is_refused_in_one_line(
@@ -193,6 +240,53 @@ def test_what_is_no_bundle_is_told_apart(checkpoint: Path, bundle: Path, tmp_pat
         foreact_runtime.load_policy(checkpoint)
     with pytest.raises(CheckpointError, match="is a bundle without the checkpoint's weights"):
         read_meta(bundle)
+
+
+def test_pictures_of_another_size_are_the_same_to_the_original_and_the_bundle_of_a_policy_that_resizes(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """Both go by the recorded size first, even where a picture is already as small as training's."""
+    save_untrained(dataset, tmp_path / "run", replace(TINY, image_size=(20, 24)))
+    export_bundle(tmp_path / "run", tmp_path / "bundle", data=dataset)
+    rng = np.random.default_rng(0)
+    for size in ((20, 24), (50, 70)):
+        pictures = {
+            f"observation.images.{name}": rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            for name in ("overhead", "wrist")
+        }
+        seen = {**real_observations(read_meta(tmp_path / "run"), dataset, 1)[0], **pictures}
+        expected = load_policy(tmp_path / "run", resize_images=True).predict_chunk(seen)
+        found = load_policy(tmp_path / "bundle", resize_images=True).predict_chunk(seen)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_network_of_other_weights_is_refused_on_real_frames_and_nothing_is_left(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_another(policy: Policy, path: Path) -> None:
+        with torch.no_grad():
+            policy.predictor.network.action_head.bias.add_(3e-4)
+        write_onnx(policy, path)
+
+    monkeypatch.setattr("foreact.deploy.export_bundle.write_onnx", write_another)
+    with pytest.raises(CheckpointError, match=r"differs from the original by 3.\de-04 .* so nothing was written"):
+        export_bundle(checkpoint, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_the_policys_fault_not_the_exports(dataset: Path, tmp_path: Path) -> None:
+    policy = small_policy()
+    with torch.no_grad():
+        policy.model.action_head.bias[0] = np.nan
+    save_policy(tmp_path / "diverged", policy)
+    with pytest.raises(CheckpointError, match="diverged' itself predicts what is not finite on real frames"):
+        export_bundle(tmp_path / "diverged", tmp_path / "out", data=dataset)
+
+
+def test_the_bundle_tells_nothing_of_the_machine_that_exported_it(bundle: Path) -> None:
+    content = (bundle / "network.onnx").read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
 
 
 def test_an_export_that_differs_is_refused_and_one_in_fewer_bits_is_not(bundle: Path) -> None:
@@ -229,3 +323,38 @@ def test_the_command_says_how_far_the_bundle_is_from_the_original(
     assert "CPUs compute in 32" in printed
     assert run(["export", str(checkpoint), str(tmp_path / "b"), "--format", "torch"]) == 1
     assert "exists; choose another OUT" in capsys.readouterr().err
+
+
+def test_the_command_changes_how_the_bundle_is_executed_and_guarded(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--format", "torch", "--asynchronous", "--on-alarm", "stop", "--no-limits", "--n-action-steps", "2"]
+    assert run(["export", str(checkpoint), str(tmp_path / "b"), *words]) == 0
+    expected = {"asynchronous": True, "on_alarm": "stop", "limit_margin": None, "n_action_steps": 2}
+    settings = load_policy(checkpoint, overrides=expected).executor_settings
+    assert read_bundle(tmp_path / "b").settings == load_policy(tmp_path / "b").executor_settings == settings
+    assert settings.alarm.action == "stop"
+    assert set(settings.limits.lower) == {None}
+
+
+def test_a_bundle_that_is_loaded_is_changed_like_its_checkpoint(checkpoint: Path, bundle: Path) -> None:
+    for overrides in (
+        {"on_alarm": "hold"},
+        {"limit_margin": 0.0},
+        {"velocity_limits": [1.0, 2.0], "asynchronous": True},
+    ):
+        found, expected = (load_policy(path, overrides=overrides).executor_settings for path in (bundle, checkpoint))
+        assert found == expected
+
+
+def test_the_original_is_measured_as_the_bundle_is_executed(checkpoint: Path, tmp_path: Path) -> None:
+    options = ExportOptions(run=checkpoint, out=tmp_path / "b", task="L1", n_action_steps=2)
+    original, task = _in_simulation(options, "L1", options.overrides())
+    assert original.executor_settings.n_action_steps == 2
+    assert task.cameras == ("overhead", "wrist")
+
+
+def test_a_task_that_there_is_not_is_refused_before_anything_is_written(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", str(checkpoint), str(tmp_path / "b"), "--format", "torch", "--task", "L9"]) == 1
+    assert "L9" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

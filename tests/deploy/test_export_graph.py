@@ -179,4 +179,4 @@ def test_a_vision_transformer_is_exported(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     options = {**SMALL, "vision_backbone": "dinov2_small", "backbone_norm": "frozen", "conditioning": ("token", "film")}
     cameras = (Camera(name="overhead", height=40, width=60),)
-    check(untrained(PolicyConfig(**options), replace(TOLD, cameras=cameras)), tmp_path / "graph.onnx", openvino=False)
+    check(untrained(PolicyConfig(**options), replace(TOLD, cameras=cameras)), tmp_path / "graph.onnx")

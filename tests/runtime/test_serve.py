@@ -73,23 +73,21 @@ def test_openpis_client_reads_the_metadata_and_gets_the_chunk_of_each_observatio
         reply = client.infer(spot_observation(tick))
         np.testing.assert_array_equal(reply["actions"], policy.predict_chunk(spot_observation(tick)))
         np.testing.assert_array_equal(reply["action"], reply["actions"][0])
-        assert reply["actions"].dtype == reply["action"].dtype == np.float32
+        assert reply["actions"].dtype == np.float32
         assert set(reply["server_timing"]) == ({"infer_ms"} if tick == 0 else {"infer_ms", "prev_total_ms"})
         assert all(value > 0 for value in reply["server_timing"].values())
     client._ws.close()
 
 
-@pytest.mark.parametrize(("horizon", "actions_only"), [(2, False), (6, True)])
-def test_openpis_broker_executes_our_actions(policy: Policy, horizon: int, actions_only: bool) -> None:
-    """It slices `action` too, so beyond an action's two dimensions it needs replies without it."""
-    options = ServerOptions(port=0, actions_only=actions_only)
-    with serve_in_background(PolicyServer(policy, options=options)) as url:
-        client = WebsocketClientPolicy(url)
-        broker = ActionChunkBroker(client, action_horizon=horizon)
-        executed = [broker.infer(spot_observation(tick))["actions"] for tick in range(2 * horizon)]
-        chunks = [policy.predict_chunk(spot_observation(tick)) for tick in (0, horizon)]
-        np.testing.assert_array_equal(executed, np.concatenate([chunk[:horizon] for chunk in chunks]))
-        client._ws.close()
+@pytest.mark.parametrize("horizon", [2, 6])
+def test_openpis_broker_executes_our_actions(url: str, policy: Policy, horizon: int) -> None:
+    """It slices each array of a reply by its step: one of (A,) would fail beyond an action's two dimensions."""
+    client = WebsocketClientPolicy(url)
+    broker = ActionChunkBroker(client, action_horizon=horizon)
+    executed = [broker.infer(spot_observation(tick))["actions"] for tick in range(2 * horizon)]
+    chunks = [policy.predict_chunk(spot_observation(tick)) for tick in (0, horizon)]
+    np.testing.assert_array_equal(executed, np.concatenate([chunk[:horizon] for chunk in chunks]))
+    client._ws.close()
 
 
 def test_openpis_spelling_of_our_keys_is_understood(url: str, policy: Policy) -> None:

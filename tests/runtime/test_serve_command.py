@@ -15,6 +15,7 @@ import pytest
 
 from foreact.cli.main import run
 from foreact.policy.checkpoint import save_policy
+from foreact_runtime.errors import ServingError
 from foreact_runtime.serve.client import PolicyClient
 from hidden import hiding
 from pages import page_blocks
@@ -50,13 +51,24 @@ def test_a_checkpoint_is_served_with_a_key_and_the_users_names(tmp_path: Path) -
     (tmp_path / "key").write_text("right\n")
     (tmp_path / "names.json").write_text('{"observation/image": "observation.images.overhead"}')
     options = ["--port", "0", "--api-key-file", "key", "--rename-file", "names.json", "--rename", "hand/cam"]
-    options += ["observation.images.wrist", "--n-action-steps", "2"]
+    options += ["observation.images.wrist", "--n-action-steps", "2", "--on-alarm", "stop"]
     with serving([*FORE, "serve", "run", *options], tmp_path) as url, PolicyClient(url, api_key="right") as client:
         assert client.metadata["policy"] == "run"
         ours = spot_observation()
         theirs = {**ours, "observation/image": ours.pop("observation.images.overhead")}
         theirs["hand"] = {"cam": theirs.pop("observation.images.wrist")}
         np.testing.assert_array_equal(client.infer(theirs)["actions"], policy.predict_chunk(spot_observation()))
+        with pytest.raises(ServingError, match="refused: stopped: 'b' is 99, far outside"):
+            client.infer({**theirs, "observation.state": np.array([0, 99], np.float32)})
+
+
+@pytest.mark.parametrize("package", ["msgpack", "websockets"])
+def test_where_a_package_is_missing_the_runtime_says_how_to_get_it(tmp_path: Path, package: str) -> None:
+    code = hiding("torch", package) + "import sys\nfrom foreact_runtime.serve.__main__ import main\n"
+    call = [sys.executable, "-c", f"{code}sys.exit(main(['bundle']))"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    expected = f"error: package '{package}' is not installed; type: pip install 'foreact-runtime[serve]'\n"
+    assert (done.returncode, done.stderr) == (1, expected)
 
 
 def test_what_is_wrong_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +86,8 @@ def test_what_is_wrong_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureF
         "unknown key of the policy in the table of names 'state'": ["--rename", "a", "state"],
         "--most-clients is 0": ["--most-clients", "0"],
         "n_action_steps is 9": ["--n-action-steps", "9"],
+        "port 99999 does not exist; choose one of 0 to 65535": ["--port", "99999"],
+        "--no-limits and --limit-margin contradict each other": ["--no-limits", "--limit-margin", "1"],
     }
     for message, arguments in wrong.items():
         filled = [word.replace("{tmp}", str(tmp_path)) for word in arguments]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from foreact.data.images import resize_frames
 from foreact.deploy.lerobot_names import camera_key
-from foreact.errors import ConfigError, ObservationError, UnreachableError
+from foreact.errors import ConfigError, ObservationError
 from foreact.model.act import ACT
 from foreact.model.losses import act_loss
 from foreact.normalizer import statistics_from_dict, statistics_to_dict
@@ -25,11 +24,8 @@ from foreact.train.objective import training_loss
 from foreact.train.optimizer import parameter_groups
 from foreact_runtime import keys
 from foreact_runtime.controller import Controller
-from foreact_runtime.executor import BinaryActions, ChunkQueue, Executor, HandPoses
 from lerobot_policy_foreact.configuration_foreact import ForeactConfig
 from lerobot_policy_foreact.robot_data import read_dataset
-
-_log = logging.getLogger(__name__)
 
 
 class ForeactPolicy(PreTrainedPolicy):
@@ -81,7 +77,6 @@ class ForeactPolicy(PreTrainedPolicy):
     def reset(self) -> None:
         """Begin an episode: forget chunks."""
         self._controllers: list[Controller] = []
-        self._last: dict[int, np.ndarray] = {}
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a raw batch and its terms; in evaluation mode the L1 with z = 0, as inference predicts."""
@@ -97,54 +92,56 @@ class ForeactPolicy(PreTrainedPolicy):
         return loss.loss, {name: value.item() for name, value in loss.terms().items()}
 
     def predict_action_chunk(self, batch: Mapping[str, Tensor], **_: Any) -> Tensor:
-        """Return chunks of actions (B, T, A) in the robot's units, whatever the conditioning; not limited.
+        """Return chunks of actions (B, T, A) in the robot's units, for whoever executes them itself.
+
+        Limits and alarm apply as in `select_action`; the first action is limited relative to where the arm is, for how
+        much of the last chunk was executed is not known.
 
         Raises:
-            UnreachableError: With the conditioning `frame`, if a hand pose in it has no solution.
+            UnreachableError: With the conditioning `frame`, if the arm cannot bring its hand there and its state does
+                not say where it is.
+            OutOfRangeError: If the alarm is to stop the robot (`--policy.on_alarm`).
         """
-        return self._tensor(np.stack([self._actions(chunk) for chunk in self._chunks(batch)]))
+        n_actions = self.options.chunk_size
+        settings = self.executor_settings.ahead(n_actions)
+        chunks, seen = self._chunks(batch), self._vectors(batch)
+        return self._tensor(
+            np.stack(
+                [
+                    Controller(lambda _, chunk=chunk: chunk, settings, self.features).act_ahead(of, n_actions)
+                    for chunk, of in zip(chunks, seen, strict=True)
+                ]
+            )
+        )
 
     def select_action(self, batch: Mapping[str, Tensor], **_: Any) -> Tensor:
         """Return this tick's actions (B, A) in the robot's units, by Foreact's executor, one a robot.
 
-        With the conditioning `frame` an arm that cannot bring its hand there keeps its last command.
+        With the conditioning `frame` an arm that cannot bring its hand there stays where it is.
 
         Raises:
-            UnreachableError: If it has none yet.
+            UnreachableError: If the state does not say where that is, and it was never told anything.
             OutOfRangeError: If the alarm is to stop the robot (`--policy.on_alarm`).
         """
         if not self._controllers:
             self._controllers = [self._controller(robot) for robot in range(_size(batch))]
         if any(controller.executor.needs_chunk for controller in self._controllers):
             self._predicted = self._chunks(batch)
-        raw = self._raw_inputs(batch)
-        vectors = {keys.STATE: raw.state, keys.ENVIRONMENT_STATE: raw.environment_state}
-        known = {key: of.cpu().numpy() for key, of in vectors.items() if of is not None}
-        actions = []
-        for robot, controller in enumerate(self._controllers):
-            try:
-                self._last[robot] = controller.act({key: of[robot] for key, of in known.items()})
-            except UnreachableError as error:
-                if robot not in self._last:
-                    raise
-                _log.warning("%s; the last command is repeated", error)
-            actions.append(self._last[robot])
-        return self._tensor(np.stack(actions))
+        seen = self._vectors(batch)
+        return self._tensor(
+            np.stack([controller.act(of) for controller, of in zip(self._controllers, seen, strict=True)])
+        )
 
     def _controller(self, robot: int) -> Controller:
         """One robot's executor, limits and alarm; its chunk is predicted with all the others'."""
         return Controller(lambda _: self._predicted[robot], self.executor_settings, self.features)
 
-    def _actions(self, chunk: np.ndarray) -> np.ndarray:
-        """A chunk (T, C) as actions (T, A)."""
-        settings = self.executor_settings
-        executor: Executor = ChunkQueue(len(chunk))
-        if settings.hand_poses:
-            executor = HandPoses(executor, self.features)
-        if any(settings.binary):
-            executor = BinaryActions(executor, np.array(settings.binary))
-        executor.add(chunk)
-        return np.stack([executor.next_action() for _ in range(len(chunk))])
+    def _vectors(self, batch: Mapping[str, Tensor]) -> list[dict[str, np.ndarray]]:
+        """State and coordinates, a robot each."""
+        raw = self._raw_inputs(batch)
+        vectors = {keys.STATE: raw.state, keys.ENVIRONMENT_STATE: raw.environment_state}
+        known = {key: of.cpu().numpy() for key, of in vectors.items() if of is not None}
+        return [{key: of[robot] for key, of in known.items()} for robot in range(_size(batch))]
 
     @torch.no_grad()
     def _chunks(self, batch: Mapping[str, Tensor]) -> np.ndarray:

@@ -39,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ForeactError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     bundle, settings = policy.bundle, policy.executor_settings
     every = settings.n_action_steps / policy.features.fps * 1000
     print(f"{bundle.path}: {bundle.format}, {bundle.precision}, chunks of {settings.chunk_size} actions")

@@ -16,6 +16,9 @@ BACKENDS = ("onnxruntime", "openvino")
 class Network(Protocol):
     """A loaded network."""
 
+    inputs: frozenset[str]
+    """Keys of what it takes."""
+
     def __call__(self, inputs: Mapping[str, np.ndarray], /) -> np.ndarray:
         """Return the chunk (T, C), float32, for one observation's arrays by key."""
         ...
@@ -47,13 +50,18 @@ def open_network(bundle: Bundle, backend: str | None = None, threads: int | None
         if name == "openvino":
             from foreact_runtime.backend_openvino import OpenVINONetwork
 
-            return OpenVINONetwork(bundle.network, threads)
-        from foreact_runtime.backend_onnx import OnnxNetwork
+            network: Network = OpenVINONetwork(bundle.network, threads)
+        else:
+            from foreact_runtime.backend_onnx import OnnxNetwork
 
-        return OnnxNetwork(bundle.network, threads)
+            network = OnnxNetwork(bundle.network, threads)
     except ImportError as error:
         if error.name not in BACKENDS:
             raise
         extra = "[openvino]" if name == "openvino" else ""
         message = f"package '{name}' is not installed; type: pip install 'foreact-runtime{extra}'"
         raise MissingPackageError(message) from error
+    if network.inputs != frozenset(bundle.inputs):
+        found, expected = (", ".join(sorted(of)) or "nothing" for of in (network.inputs, bundle.inputs))
+        raise CheckpointError(f"'{bundle.network}' takes {found}; the bundle says {expected}: export it again")
+    return network

@@ -21,7 +21,7 @@ class OnnxNetwork:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised
         # A robot's other threads need the cores between two chunks.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -30,6 +30,7 @@ class OnnxNetwork:
             reason = str(error).splitlines()[0]
             version = onnxruntime.__version__
             raise CheckpointError(f"onnxruntime {version} cannot read '{path}': {reason}") from error
+        self.inputs = frozenset(of.name for of in self._session.get_inputs())
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the chunk (T, C)."""

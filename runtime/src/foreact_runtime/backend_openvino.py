@@ -23,10 +23,12 @@ class OpenVINONetwork:
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            self._request = openvino.Core().compile_model(str(path), "CPU", options).create_infer_request()
+            network = openvino.Core().compile_model(str(path), "CPU", options)
+            self._request = network.create_infer_request()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise CheckpointError(f"OpenVINO {openvino.__version__} cannot read '{path}': {reason}") from error
+        self.inputs = frozenset(of.get_any_name() for of in network.inputs)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the chunk (T, C); callers in other threads wait."""

@@ -2,7 +2,8 @@
 
     <bundle>/
         bundle.json        features, executor settings, format, inputs, versions, where the policy comes from
-        network.onnx       or network.xml and network.bin (OpenVINO): raw observation in, chunk out
+        network.onnx       or network.xml (OpenVINO): raw observation in, chunk out
+        network.bin        its weights
         check.npz          real observations and the chunks that the policy gave for them when it was exported
         manifest.json      SHA-256 of every file, written last
 
@@ -15,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from foreact_runtime.errors import CheckpointError
+from foreact_runtime.errors import CheckpointError, unknown_name
 from foreact_runtime.manifest import check_directory, read_json
 from foreact_runtime.records import Features, features_from_dict
 from foreact_runtime.settings import ExecutorSettings, settings_from_dict
@@ -75,7 +77,7 @@ def read_bundle(path: str | Path) -> Bundle:
         raise CheckpointError(f"no bundle at '{root}': there is no such directory")
     if not is_bundle(root):
         raise CheckpointError(f"'{root}' is no bundle: it has no {BUNDLE}; foreact export writes one")
-    check_directory(root)
+    known = check_directory(root)
     content = read_json(root / BUNDLE)
     schema = content.get("schema_version")
     if schema != BUNDLE_SCHEMA:
@@ -84,19 +86,27 @@ def read_bundle(path: str | Path) -> Bundle:
             "install a newer foreact-runtime or export again"
         )
     try:
-        return Bundle(
+        bundle = Bundle(
             path=root,
             format=content["format"],
             precision=content["precision"],
             features=features_from_dict(content["features"]),
             settings=settings_from_dict(content["executor"]),
             inputs=tuple(content["inputs"]),
-            scale=tuple(content["scale"]),
-            tolerance=content["tolerance"],
+            scale=tuple(float(of) for of in content["scale"]),
+            tolerance=float(content["tolerance"]),
             provenance=content["provenance"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"'{root / BUNDLE}' is not what this foreact-runtime reads: {error!r}") from error
+    if bundle.format not in FORMATS:
+        raise CheckpointError(f"'{root / BUNDLE}': {unknown_name('format', str(bundle.format), FORMATS)}")
+    weights = bundle.network.with_suffix(".bin")
+    needed = [BUNDLE, CHECK] + ([] if bundle.format == "torch" else [bundle.network.name])
+    for name in [*needed, *([weights.name] if weights.exists() else [])]:
+        if name not in known:
+            raise CheckpointError(f"the manifest of '{root}' does not name '{name}'; copy the whole directory again")
+    return bundle
 
 
 def read_check(bundle: Bundle) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
@@ -109,6 +119,10 @@ def read_check(bundle: Bundle) -> tuple[list[dict[str, np.ndarray]], np.ndarray]
         with np.load(bundle.path / CHECK, allow_pickle=False) as arrays:
             expected = arrays[OUTPUT]
             observed = {key: arrays[key] for key in bundle.inputs}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise CheckpointError(f"cannot read '{bundle.path / CHECK}': {error}") from error
+    if not len(expected) or any(len(values) != len(expected) for values in observed.values()):
+        raise CheckpointError(f"'{bundle.path / CHECK}' has not one chunk an observation; export again")
+    if expected.shape[-1] != len(bundle.scale):
+        raise CheckpointError(f"'{bundle.path / CHECK}' has chunks of another width than {BUNDLE}; export again")
     return [{key: values[i] for key, values in observed.items()} for i in range(len(expected))], expected

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
 
 from foreact_runtime.alarm import Alarm
-from foreact_runtime.errors import OutOfRangeError
+from foreact_runtime.errors import OutOfRangeError, UnreachableError
 from foreact_runtime.executor import LimitedActions, make_executor
 from foreact_runtime.observation import Observation, read_vectors
 from foreact_runtime.records import Features
 from foreact_runtime.settings import ExecutorSettings
+from foreact_runtime.worth_saying import worth_saying
+
+_log = logging.getLogger(__name__)
 
 PredictChunk = Callable[[Observation], np.ndarray]
 """From an observation to the chunk (T, C) that begins with it."""
@@ -30,6 +34,8 @@ class Controller:
         self._alarm = Alarm(settings.alarm, features)
         self._last: np.ndarray | None = None
         self.executor: LimitedActions = make_executor(settings, features)
+        self.unreachable = 0
+        """Ticks in which the arm stayed where it was, for it cannot do what was asked, since this was made."""
 
     def reset(self) -> None:
         """Begin an episode: forget all chunks."""
@@ -39,23 +45,46 @@ class Controller:
     def act(self, observation: Observation) -> np.ndarray:
         """Return the action (A,), float32 in the robot's units, for this control tick.
 
+        Where the arm cannot do what the policy asks for, it is told to stay where it is; that is counted and logged.
+
         Raises:
             ObservationError: If state or coordinates, or where a chunk is needed a picture, is not what the policy was
                 trained on.
-            UnreachableError: If the arm cannot do what the policy asks for; the tick is over nevertheless.
+            UnreachableError: If the arm cannot do what the policy asks for, and nothing says where it is: the state
+                does not, and it was never told anything.
             OutOfRangeError: If the alarm is to stop the robot, or to hold it before it was ever told anything and
                 nothing says where it is.
             ActionError: If the policy asks for what is not a number.
         """
+        return self.act_ahead(observation, 1)[0]
+
+    def act_ahead(self, observation: Observation, n_actions: int) -> np.ndarray:
+        """Return the actions (n_actions, A) of this control tick and those after it, all from this one observation.
+
+        Raises:
+            ForeactError: Like `act`.
+        """
         state, environment_state = read_vectors(observation, self._features)
         measured = measured_action(state, self._features)
         if self._alarm.check(state, environment_state):
-            return self._hold(measured)
-        self._last = self._next_action(observation, measured)
-        return self._last
+            return np.stack([self._hold(measured)] * n_actions)
+        return np.stack([self._reachable_action(observation, measured) for _ in range(n_actions)])
 
     def close(self) -> None:
         """Free what `act` has started."""
+
+    def _reachable_action(self, observation: Observation, measured: np.ndarray) -> np.ndarray:
+        try:
+            self._last = self._next_action(observation, measured)
+        except UnreachableError as error:
+            self.unreachable += 1
+            if worth_saying(self.unreachable):
+                _log.warning("%s; the arm stays where it is (%d times so far)", error, self.unreachable)
+            if self._last is None:
+                if not np.isfinite(measured).all():
+                    raise
+                self._last = measured.astype(np.float32)
+        return self._last
 
     def _next_action(self, observation: Observation, measured: np.ndarray) -> np.ndarray:
         if self.executor.needs_chunk:

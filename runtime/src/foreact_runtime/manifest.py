@@ -13,8 +13,8 @@ MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 
 
-def check_directory(path: Path) -> None:
-    """Compare every file of a checkpoint or a bundle with the manifest.
+def check_directory(path: Path) -> frozenset[str]:
+    """Compare every file of a checkpoint or a bundle with the manifest, and return the names of those that are in it.
 
     Raises:
         CheckpointError: If the manifest or a file is missing, or a file was altered; the message names it.
@@ -27,17 +27,28 @@ def check_directory(path: Path) -> None:
         raise CheckpointError(
             f"'{path}' has schema version {content.get('schema_version')}, this foreact reads {SCHEMA_VERSION}"
         )
-    for name, digest in content["sha256"].items():
-        if not (path / name).exists():
+    digests = content.get("sha256")
+    if not isinstance(digests, dict):
+        raise CheckpointError(f"'{manifest}' does not say the files' SHA-256; copy the whole directory again")
+    for name, digest in digests.items():
+        if not (path / name).is_file():
             raise CheckpointError(f"'{path}' lacks '{name}'; copy the whole directory again")
         if sha256(path / name) != digest:
             raise CheckpointError(f"file '{path / name}' was altered or damaged (its SHA-256 is not the manifest's)")
+    return frozenset(digests)
 
 
 def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return a file's SHA-256 in hexadecimal.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

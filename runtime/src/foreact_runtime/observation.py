@@ -15,23 +15,26 @@ import numpy as np
 from foreact_runtime import keys
 from foreact_runtime.errors import ObservationError, unknown_name
 from foreact_runtime.records import Camera, Features
+from foreact_runtime.resize import resized
 
 Observation = Mapping[str, Any]
 """In LeRobot's keys; see `read_observation`."""
+_MOST_RESIZED = 8
+"""Times that a picture's side may be larger or smaller than the recorded one: what a resize costs grows with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """One observation, found to be what the policy was trained on; by camera name, as sent."""
+    """One observation, found to be what the policy was trained on; by camera name."""
 
     state: np.ndarray | None = None
     """float32 (S,)."""
     environment_state: np.ndarray | None = None
     """float32 (E,)."""
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """uint8 (H, W, 3)."""
+    """uint8 (H, W, 3), of the recorded size."""
     depth: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """float32 (H, W) [m]."""
+    """float32 (H, W) [m], of the recorded size; where nothing was measured, an end of the camera's range."""
 
 
 def read_observation(observation: Observation, features: Features, *, any_size: bool = False) -> Observed:
@@ -44,7 +47,8 @@ def read_observation(observation: Observation, features: Features, *, any_size: 
             (`{"qpos": {"torso": ...}}`) or flat (`{"qpos/torso": ...}`). Keys that the policy does not use are
             ignored. The order of the keys does not matter.
         features: What the policy was trained on.
-        any_size: Accept pictures of another size than the recorded one.
+        any_size: Accept pictures of another size than the recorded one, and resize them to it. What training did to
+            recorded pictures is done to them afterwards.
 
     Raises:
         ObservationError: If a key is missing or a value has the wrong shape, type, size or is not finite.
@@ -113,25 +117,34 @@ def _paths(observation: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _vector(value: Any, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    array = _array(value)
+    array = _array(value, key)
     if array.dtype.kind not in "fiu":
         raise ObservationError(f"'{key}' has dtype {array.dtype}, expected a float vector of shape {shape}")
     if array.shape != shape:
         raise ObservationError(f"'{key}' has shape {array.shape}, expected {shape}")
-    array = array.astype(np.float32)
+    array = _float32(array)
     if not np.isfinite(array).all():
         wrong = ", ".join(str(i) for i in np.flatnonzero(~np.isfinite(array)))
         raise ObservationError(f"'{key}' is not finite in dimension {wrong}; check the sensor or the encoder")
     return array
 
 
-def _array(value: Any) -> np.ndarray:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+def _array(value: Any, key: str) -> np.ndarray:
+    try:
+        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError) as error:
+        raise ObservationError(f"'{key}' is no array: {error}") from error
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    """What is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
 
 
 def _image(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np.ndarray:
     key = keys.image_key(camera.name)
-    array = _array(_get(observation, key))
+    array = _array(_get(observation, key), key)
     if array.dtype != np.uint8:
         raise ObservationError(f"'{key}' has dtype {array.dtype}, expected uint8 colours 0..255 in the order RGB")
     if array.ndim != 3 or array.shape[2] != 3:
@@ -139,12 +152,12 @@ def _image(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np
             f"'{key}' has shape {array.shape}, expected {(*_recorded(camera), 3)} (height, width, RGB)"
         )
     _check_size(key, array.shape[:2], camera, any_size)
-    return np.ascontiguousarray(array)
+    return resized(np.ascontiguousarray(array), _recorded(camera))
 
 
 def _depth(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np.ndarray:
     key = keys.depth_key(camera.name)
-    array = _array(_get(observation, key))
+    array = _array(_get(observation, key), key)
     if array.dtype.kind != "f":
         raise ObservationError(f"'{key}' has dtype {array.dtype}, expected float metres")
     if array.ndim != 2:
@@ -153,7 +166,10 @@ def _depth(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np
     if np.isnan(array).any():
         count = int(np.isnan(array).sum())
         raise ObservationError(f"'{key}' is nan in {count} pixels; send 0 or inf where nothing was measured")
-    return np.ascontiguousarray(array, np.float32)
+    assert camera.depth_range is not None
+    near, far = camera.depth_range
+    metres = np.nan_to_num(_float32(array), posinf=far, neginf=near)  # a resize would spread what is infinite
+    return resized(metres, _recorded(camera))
 
 
 def _recorded(camera: Camera) -> tuple[int, int]:
@@ -161,9 +177,18 @@ def _recorded(camera: Camera) -> tuple[int, int]:
 
 
 def _check_size(key: str, size: tuple[int, ...], camera: Camera, any_size: bool) -> None:
-    height, width = _recorded(camera)
-    if tuple(size) != (height, width) and not any_size:
+    recorded = _recorded(camera)
+    if tuple(size) == recorded:
+        return
+    found, expected = f"{size[0]}x{size[1]}", f"{recorded[0]}x{recorded[1]}"
+    if not any_size:
         raise ObservationError(
-            f"'{key}' is {size[0]}x{size[1]} pixels, the policy was trained on {height}x{width}; "
+            f"'{key}' is {found} pixels, the policy was trained on {expected}; "
             "pass resize_images=True to load_policy where the view is the same"
+        )
+    ratios = [before / after for before, after in zip(size, recorded, strict=True)]
+    if min(ratios) < 1 / _MOST_RESIZED or max(ratios) > _MOST_RESIZED:
+        raise ObservationError(
+            f"'{key}' is {found} pixels, more than {_MOST_RESIZED} times larger or smaller than the {expected} of "
+            "training; resize it before"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,10 @@ import numpy as np
 
 from foreact_runtime.backend import open_network
 from foreact_runtime.bundle import read_bundle, read_check
-from foreact_runtime.errors import CheckpointError, ConfigError
+from foreact_runtime.errors import CheckpointError
 from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, depth_key, image_key
 from foreact_runtime.observation import Observation, read_observation
-from foreact_runtime.resize import resized
 from foreact_runtime.robot_policy import RobotPolicy
-from foreact_runtime.settings import ExecutorSettings
-
-_AT_INFERENCE = ("n_action_steps", "temporal_ensemble_coeff", "asynchronous", "blend_steps")
 
 
 class BundlePolicy(RobotPolicy):
@@ -36,7 +31,7 @@ class BundlePolicy(RobotPolicy):
         """Check and open a bundle; see `load_policy`."""
         self._opened_with = (path, backend, threads, resize_images, dict(overrides or {}))
         self.bundle = read_bundle(path)
-        settings = _override(self.bundle.settings, overrides or {})
+        settings = self.bundle.settings.changed(overrides or {})
         self._resize_images = resize_images
         self._network = open_network(self.bundle, backend, threads)
         super().__init__(self.bundle.features, settings)
@@ -77,11 +72,8 @@ class BundlePolicy(RobotPolicy):
         seen = read_observation(observation, self.features, any_size=self._resize_images)
         vectors = {STATE: seen.state, ENVIRONMENT_STATE: seen.environment_state}
         inputs = {key: value for key, value in vectors.items() if value is not None}
-        for camera in self.features.cameras:
-            size = camera.recorded_size or (camera.height, camera.width)
-            inputs[image_key(camera.name)] = resized(seen.images[camera.name], size)
-            if camera.name in seen.depth:
-                inputs[depth_key(camera.name)] = resized(seen.depth[camera.name], size)
+        inputs |= {image_key(name): image for name, image in seen.images.items()}
+        inputs |= {depth_key(name): depth for name, depth in seen.depth.items()}
         return inputs
 
 
@@ -101,7 +93,9 @@ def load_policy(
         backend: "onnxruntime" or "openvino"; None takes the one that the bundle was exported for.
         threads: Cores to compute on; None for as many as the library thinks good.
         resize_images: Accept pictures of another size than the recorded one and resize them.
-        overrides: How chunks are executed: `n_action_steps`, `temporal_ensemble_coeff`, `asynchronous`, `blend_steps`.
+        overrides: How chunks are executed and guarded: `n_action_steps`, `temporal_ensemble_coeff`, `asynchronous`,
+            `blend_steps`, `limit_margin` (None for none), `position_limits`, `velocity_limits`, `jump_limits`,
+            `on_alarm`, `alarm_margin`; what they mean stands in docs/executor.md.
         check: Compare with the chunks that were stored at the export first (`BundlePolicy.self_check`).
 
     Raises:
@@ -119,15 +113,3 @@ def _open(
     path: Path, backend: str | None, threads: int | None, resize_images: bool, overrides: dict[str, Any]
 ) -> BundlePolicy:
     return BundlePolicy(path, backend=backend, threads=threads, resize_images=resize_images, overrides=overrides)
-
-
-def _override(settings: ExecutorSettings, overrides: Mapping[str, Any]) -> ExecutorSettings:
-    for name in overrides:
-        if name not in _AT_INFERENCE:
-            raise ConfigError(f"'{name}' cannot be changed in a bundle; these can: {', '.join(_AT_INFERENCE)}")
-    changed = replace(settings, **overrides)
-    if not 1 <= changed.n_action_steps <= changed.chunk_size:
-        raise ConfigError(f"n_action_steps is {changed.n_action_steps}; it must be 1 to {changed.chunk_size}")
-    if changed.temporal_ensemble_coeff is not None and changed.n_action_steps != 1:
-        raise ConfigError(f"temporal_ensemble_coeff needs n_action_steps 1, not {changed.n_action_steps}")
-    return changed

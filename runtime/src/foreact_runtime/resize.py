@@ -7,7 +7,7 @@ each axis, columns first. `foreact.data.images` does the same inside an exported
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,7 +30,7 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return rounded_sums(np.einsum("hvc,uh->uvc", columns, whole(down), optimize=True), down).astype(np.uint8)
 
 
-@cache
+@lru_cache(maxsize=16)  # a camera has two; a client of a server may try any number
 def weights(before: int, after: int) -> np.ndarray:
     """Return how much each pixel of an axis counts for each of the result, float64 (after, before); rows sum to 1."""
     scale = before / after

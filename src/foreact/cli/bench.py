@@ -25,10 +25,10 @@ class BenchOptions:
     """Measure speed beside LeRobot 0.6.1, in its own environment, which is made where it is missing (3 minutes).
 
     Works in a checkout of the source, writes benchmarks/results/*.json and the table in docs/speed.md, and wants a
-    machine that does nothing else: an hour on two cores. `networks`: a chunk at batch 1, bundles, a training step and
-    its memory, with the same weights in one process; `training`: end to end from videos on disk beside lerobot-train;
-    `evaluation`: closed-loop episodes a minute; `scaling`: step time and memory as curves beside what `foreact plan`
-    predicts.
+    machine that does nothing else: an hour on two cores. `networks`: a chunk at batch 1, bundles and their start, a
+    training step and its memory, with the same weights in one process; `training`: end to end from videos on disk
+    beside lerobot-train; `evaluation`: closed-loop episodes a minute; `scaling`: step time and memory as curves beside
+    what `foreact plan` predicts.
     """
 
     stages: Annotated[tuple[Stage, ...], tyro.conf.Positional] = get_args(Stage)
@@ -61,7 +61,8 @@ def _commands(stage: Stage, sizes: tuple[Size, ...]) -> list[list[str]]:
 
     if stage == "networks":
         measure = [LEROBOT, "benchmarks/speed.py", "--sizes", *sizes, *results("speed")]
-        return [measure, [LEROBOT, "benchmarks/speed_page.py"]]
+        start = [sys.executable, "benchmarks/cold_start.py", "--sizes", *sizes, "--precisions", "fp32", "int8"]
+        return [measure, [*start, *results("cold_start")], [LEROBOT, "benchmarks/speed_page.py"]]
     if stage == "training":
         return [[sys.executable, "benchmarks/training_speed.py", "--sizes", *sizes, *results("training_speed")]]
     if stage == "evaluation":

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from foreact.cli.options import given, parse
+from foreact.cli.executor_options import ExecutorOptions
+from foreact.cli.options import parse
 from foreact.errors import ConfigError
 
 if TYPE_CHECKING:
     from foreact.deploy.export_bundle import Exported
+    from foreact.policy.policy import Policy
+    from foreact.sim.task import TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(ExecutorOptions):
     """Write a policy as a bundle that runs without torch: pip install foreact-runtime on the robot.
 
     It is compared with the original on real frames first, and nothing is written where it differs. `--format lerobot`
@@ -36,10 +39,6 @@ class ExportOptions:
     """Real frames to compare and calibrate on; what the run was trained on where it is not given."""
     checkpoint: str = "last"
     """Of a run: last, best, or a step's number."""
-    n_action_steps: int | None = None
-    """Instead of what was trained with."""
-    temporal_ensemble_coeff: float | None = None
-    """Ensemble with this coefficient instead of what was trained with; needs --n-action-steps 1."""
     task: str | None = None
     """Level of the simulation, for example L2: measure the bundle's success in closed loop beside the original's."""
     episodes: int = 100
@@ -60,6 +59,8 @@ def run(arguments: list[str]) -> int:
 
     from foreact.deploy.export_bundle import export_bundle
 
+    overrides = options.overrides()
+    in_simulation = None if options.task is None else _in_simulation(options, options.task, overrides)
     exported = export_bundle(
         options.run,
         options.out,
@@ -67,17 +68,17 @@ def run(arguments: list[str]) -> int:
         precision=options.precision,
         data=options.data,
         checkpoint=options.checkpoint,
-        overrides=given(n_action_steps=options.n_action_steps, temporal_ensemble_coeff=options.temporal_ensemble_coeff),
+        overrides=overrides,
     )
     _print(exported, options)
-    if options.task is not None:
-        _measure(options, options.task)
+    if in_simulation is not None:
+        _measure(options, *in_simulation)
     return 0
 
 
 def _lerobot(options: ExportOptions) -> int:
     plain = ExportOptions(run=options.run, out=options.out)
-    for name in ("precision", "data", "n_action_steps", "temporal_ensemble_coeff", "task"):
+    for name in ("precision", "data", "task", *(of.name for of in fields(ExecutorOptions))):
         if getattr(options, name) != getattr(plain, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for bundles, not for --format lerobot; leave it out")
 
@@ -100,16 +101,26 @@ def _print(exported: Exported, options: ExportOptions) -> None:
         print("weights are stored in 16 bits; CPUs compute in 32")
 
 
-def _measure(options: ExportOptions, name: str) -> None:
+def _in_simulation(options: ExportOptions, name: str, overrides: dict[str, Any]) -> tuple[Policy, TaskConfig]:
+    """The original, executed as the bundle will be, and its task: what does not fit is said before the export."""
+    from foreact.policy.checkpoint import load_policy
+    from foreact.sim.rollout import task_for_policy
+    from foreact.sim.task import level
+
+    task = level(name)
+    original = load_policy(options.run, checkpoint=options.checkpoint, overrides=overrides)
+    return original, task_for_policy(task, original)
+
+
+def _measure(options: ExportOptions, original: Policy, task: TaskConfig) -> None:
     """Print the success of both in closed loop."""
     from foreact.policy.load import load_policy
     from foreact.sim.evaluation import Evaluation
-    from foreact.sim.rollout import rollout, task_for_policy
-    from foreact.sim.task import level
+    from foreact.sim.rollout import rollout
 
-    original = load_policy(options.run, checkpoint=options.checkpoint)
-    task = task_for_policy(level(name), original)
     seeds = range(options.seed, options.seed + options.episodes)
-    for title, policy in (("original", original), (f"{options.format} {options.precision}", load_policy(options.out))):
+    exported = f"{options.format} {options.precision}"
+    for title, policy in (("original", original), (exported, load_policy(options.out))):
         episodes = rollout(policy, task, seeds, n_envs=options.envs, name=title)
-        print(f"{title:<16}{Evaluation(name=title, episodes=episodes).rate_text()} on {name}", flush=True)
+        rate = Evaluation(name=title, episodes=episodes).rate_text()
+        print(f"{title:<16}{rate} on {options.task}", flush=True)

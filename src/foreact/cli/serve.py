@@ -8,12 +8,13 @@ from typing import Annotated
 
 import tyro
 
-from foreact.cli.options import given, parse
+from foreact.cli.executor_options import ExecutorOptions
+from foreact.cli.options import parse
 from foreact.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions:
+class ServeOptions(ExecutorOptions):
     """Serve a policy until Ctrl-C. Each client has its own executor; docs/serving.md has the protocol."""
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -30,10 +31,6 @@ class ServeOptions:
     """Of a run: last, best, or a step's number."""
     device: str = "cpu"
     """Where the network runs."""
-    n_action_steps: int | None = None
-    """Instead of what was trained with."""
-    temporal_ensemble_coeff: float | None = None
-    """Ensemble with this coefficient instead of what was trained with; needs --n-action-steps 1."""
     resize_images: bool = False
     """Accept pictures of another size than the recorded one and resize them."""
     rename: dict[str, str] = field(default_factory=dict)
@@ -41,9 +38,6 @@ class ServeOptions:
     observation.images.overhead. BEHAVIOR-1K's names and openpi's spelling are known."""
     rename_file: Path | None = None
     """The same as a JSON file: {"observation/image": "observation.images.overhead"}."""
-    actions_only: bool = False
-    """Leave `action` out of replies, which openpi's ActionChunkBroker cannot slice where it executes more steps than
-    an action has dimensions."""
     most_clients: int = 16
     """At once."""
     largest_message: int | None = None
@@ -68,7 +62,7 @@ def run(arguments: list[str]) -> int:
         checkpoint=options.checkpoint,
         device=options.device,
         resize_images=options.resize_images,
-        overrides=given(n_action_steps=options.n_action_steps, temporal_ensemble_coeff=options.temporal_ensemble_coeff),
+        overrides=options.overrides(),
     )
     serve_policy(
         policy,
@@ -78,7 +72,6 @@ def run(arguments: list[str]) -> int:
             port=options.port,
             api_key=read_api_key(options.api_key_file),
             insecure=options.insecure,
-            actions_only=options.actions_only,
             most_clients=options.most_clients,
             largest_message=None if options.largest_message is None else options.largest_message << 20,
         ),

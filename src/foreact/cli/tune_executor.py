@@ -82,6 +82,8 @@ def run(arguments: list[str]) -> int:
     flags = f"--n-action-steps {recommended.n_action_steps}"
     if recommended.temporal_ensemble_coeff is not None:
         flags += f" --temporal-ensemble-coeff {recommended.temporal_ensemble_coeff:g}"
+    elif policy.config.temporal_ensemble_coeff is not None:
+        flags += " --no-ensemble"
     print(f"recommended: {recommended.name} ({flags}): near the least error, smooth, and asking no more than needed")
     best = max(
         (of for of in measured if of.success_rate is not None), key=lambda of: of.success_rate or 0, default=None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ import torch
 import foreact
 import foreact_runtime
 from foreact.deploy.export_graph import input_shapes
-from foreact.deploy.export_onnx import store_in_halves, write_onnx
+from foreact.deploy.export_onnx import store_in_halves, write_network, write_onnx
 from foreact.deploy.real_frames import real_observations
 from foreact.errors import CheckpointError, ConfigError
 from foreact.policy.checkpoint import (
@@ -32,7 +31,7 @@ from foreact.policy.checkpoint import (
 )
 from foreact.policy.observation import tensors_of
 from foreact.policy.policy import Policy
-from foreact_runtime.backend import Network, open_network
+from foreact_runtime.backend import open_network
 from foreact_runtime.bundle import BUNDLE, BUNDLE_SCHEMA, CHECK, OUTPUT, Bundle
 from foreact_runtime.observation import Observation, read_observation
 
@@ -106,6 +105,10 @@ def export_bundle(
     inputs = [_arrays(policy, frame) for frame in frames]
     compared = inputs[:: max(1, len(inputs) // _COMPARED)][:_COMPARED]
     expected = np.stack([policy.predict_chunk(frame) for frame in compared])
+    if not np.isfinite(expected).all():
+        raise CheckpointError(
+            f"'{directory}' itself predicts what is not finite on real frames; choose another --checkpoint"
+        )
     scale = np.maximum(policy.inputs.chunk_scale().numpy(), _FLOAT * np.abs(expected).max(axis=(0, 1)))
     bundle = Bundle(
         path=out,
@@ -144,7 +147,7 @@ def _arrays(policy: Policy, frame: Observation) -> dict[str, np.ndarray]:
 
 def _write_network(
     bundle: Bundle, policy: Policy, meta: CheckpointMeta, frames: Sequence[Mapping[str, np.ndarray]]
-) -> Network:
+) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Write the network's files and return it as it is read from them."""
     if bundle.format == "torch":
         weights = policy.model.state_dict()
@@ -166,7 +169,7 @@ def _write_network(
 
             write_openvino(graph, bundle.network)
         else:
-            shutil.copyfile(graph, bundle.network)
+            write_network(graph, bundle.network)
     return open_network(bundle)
 
 

@@ -66,5 +66,5 @@ def _of_episode(source: EpisodeSource, index: int, frames: list[int], meta: Chec
         for key, stream in pictures.items():
             for frame, picture in enumerate(islice(stream, frames[-1] + 1)):
                 if frame in frames:
-                    observed[frames.index(frame)][key] = np.nan_to_num(picture)
+                    observed[frames.index(frame)][key] = np.where(np.isnan(picture), 0, picture).astype(picture.dtype)
     return observed

@@ -33,6 +33,7 @@ from foreact.policy.policy import Policy
 from foreact.records import Features, Statistics, features_from_dict
 from foreact_runtime.bundle import is_bundle
 from foreact_runtime.manifest import MANIFEST, SCHEMA_VERSION, check_directory, read_json, sha256
+from foreact_runtime.settings import AT_INFERENCE
 
 CONFIG = "config.json"
 STATISTICS = "statistics.json"
@@ -282,19 +283,7 @@ def check_weights(model: ACT, weights: Mapping[str, torch.Tensor], path: Path) -
             )
 
 
-_AT_INFERENCE = (
-    "n_action_steps",
-    "temporal_ensemble_coeff",
-    "asynchronous",
-    "blend_steps",
-    "limit_margin",
-    "position_limits",
-    "velocity_limits",
-    "jump_limits",
-    "on_alarm",
-    "alarm_margin",
-    "latent",
-)
+_AT_INFERENCE = (*AT_INFERENCE, "latent")
 
 
 def overridden(meta: CheckpointMeta, overrides: Mapping[str, Any] | None) -> CheckpointMeta:

@@ -14,7 +14,6 @@ from foreact.policy.observation import read_observations
 from foreact.policy.predictor import Predictor
 from foreact.policy.settings import executor_settings
 from foreact.records import Batch, Features, Statistics
-from foreact_runtime.executor import ChunkQueue, HandPoses
 from foreact_runtime.hand import action_layout, known_arm
 from foreact_runtime.kinematics import InverseKinematics
 from foreact_runtime.observation import Observation
@@ -70,8 +69,7 @@ class Policy(RobotPolicy):
         """Return the chunk that begins now, float32: actions (T, A) in the robot's units.
 
         With the conditioning `frame` it holds hand poses instead, (T, C), which the executor turns into actions
-        (`HandPoses`); `to_actions` does that for a whole chunk. Changes no state of the executor, which thresholds
-        `binary_actions` only when it hands them out.
+        (`HandPoses`). Changes no state of the executor, which thresholds `binary_actions` only when it hands them out.
         """
         return self.predict_chunks([observation])[0]
 
@@ -85,18 +83,6 @@ class Policy(RobotPolicy):
     def predict(self, raw: Batch) -> torch.Tensor:
         """Return chunks (B, T, C) for a raw batch on the policy's device; see `predict_chunk`."""
         return self.predictor(raw, self._latent(raw.size))
-
-    def to_actions(self, chunk: np.ndarray) -> np.ndarray:
-        """Return a chunk (T, C) as actions (T, A) in the robot's units, whatever the conditioning.
-
-        Raises:
-            UnreachableError: If a hand pose in it has no solution.
-        """
-        if "frame" not in self.config.conditioning:
-            return chunk
-        executor = HandPoses(ChunkQueue(len(chunk)), self.features)
-        executor.add(chunk)
-        return np.stack([executor.next_action() for _ in range(len(chunk))])
 
     def hand_path(self, chunks: np.ndarray) -> np.ndarray:
         """Return where chunks (B, T, C) would have the hand, (B, T, 3) [m] in the base.

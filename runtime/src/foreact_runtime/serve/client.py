@@ -77,8 +77,7 @@ class PolicyClient:
         Raises:
             ServingError: If the server refuses the observation, which ends the connection, or is gone.
         """
-        action: np.ndarray = self.infer(observation)["action"]
-        return action
+        return np.asarray(self.infer(observation)["action"], np.float32)
 
     def act_ahead(self, observation: Observation, n_actions: int) -> np.ndarray:
         """Return actions (n_actions, A) to execute before the next question, for a robot that executes chunks itself.
@@ -93,7 +92,7 @@ class PolicyClient:
         return actions[:n_actions]
 
     def infer(self, observation: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the whole reply: `action` (A,), `actions` (T, A), `server_timing`.
+        """Return the whole reply: `action` (A,), before the first reset a list, `actions` (T, A), `server_timing`.
 
         Raises:
             ServingError: Like `act`.

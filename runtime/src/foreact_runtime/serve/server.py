@@ -41,6 +41,7 @@ _ACCEPTED_AT_ONCE, _WAITING = 4, 128
 later. asyncio has one number for both, and a hundred at once would make everybody else wait."""
 _LONGEST_ERROR = 1000
 _MEBIBYTE = 1 << 20
+_HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,6 @@ class ServerOptions:
     api_key: str | None = None
     insecure: bool = False
     """Listen beyond this machine without a key."""
-    actions_only: bool = False
-    """Leave `action` out of replies. openpi's `ActionChunkBroker` slices every array by the step it is at, so it fails
-    at `action` where it executes more steps than an action has dimensions."""
     most_clients: int = 16
     largest_message: int | None = None
     """Bytes; None takes `largest_message`'s."""
@@ -104,6 +102,8 @@ class PolicyServer:
         self.name = name
         self.options = options or ServerOptions()
         check_host(self.options.host, has_key=self.options.api_key is not None, insecure=self.options.insecure)
+        if not 0 <= self.options.port <= _HIGHEST_PORT:
+            raise ConfigError(f"port {self.options.port} does not exist; choose one of 0 to {_HIGHEST_PORT}")
         if self.options.api_key == "":
             raise ConfigError("the key is empty; write one into its file, or leave the option out")
         self._policy = policy
@@ -200,8 +200,6 @@ class PolicyServer:
         reply: dict[str, Any] | None = session.answer(request)
         if reply is None:
             return None
-        if self.options.actions_only:
-            del reply["action"]
         timing = {"infer_ms": 1000 * (time.perf_counter() - began)}
         if previous is not None:
             timing["prev_total_ms"] = previous

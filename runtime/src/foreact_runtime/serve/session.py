@@ -9,19 +9,20 @@ A reply's `actions` are those to execute before the next question, and `action` 
 | asks every tick: it has sent `reset`, like BEHAVIOR-1K's evaluators | (1, A), the executor's |
 | asks for N of them with `__action_chunk_size__` | (N, A), a chunk's first, also as `action_chunk` |
 | never resets, like openpi's, which have no word for it | (T, A), the chunk that begins with this observation |
+
+In the last case `action` is a list of numbers: openpi's `ActionChunkBroker` slices every array of a reply by its step,
+which fails for one of (A,).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from foreact_runtime.controller import Controller, measured_action
-from foreact_runtime.errors import ServingError, UnreachableError
-from foreact_runtime.observation import Observation, read_vectors
+from foreact_runtime.controller import Controller
+from foreact_runtime.errors import ServingError
 from foreact_runtime.records import Features
 from foreact_runtime.serve.observation_names import ObservationNames
 from foreact_runtime.settings import ExecutorSettings
@@ -60,16 +61,13 @@ class Session:
         self._chunk_size = policy.executor_settings.chunk_size
         self._every_tick: Controller | None = None
         self._in_chunks: tuple[int, Controller] | None = None
-        self._last: np.ndarray | None = None
 
-    def answer(self, message: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    def answer(self, message: Mapping[str, Any]) -> dict[str, np.ndarray | list[float]] | None:
         """Return the reply to a message, None to a reset.
 
-        Where the arm cannot do what the policy asks for, it is told to stay where it is, as in simulation.
-
         Raises:
-            ObservationError: If the observation is not what the policy was trained on.
             ServingError: If the message asks for what there is not.
+            ForeactError: Like `Controller.act`.
         """
         if RESET in message:
             self._reset()
@@ -77,15 +75,15 @@ class Session:
         asked = _asked(message)
         observation = self._names.translate({key: value for key, value in message.items() if key != CHUNK_SIZE})
         if 1 < asked <= self._chunk_size:
-            chunk = self._actions(self._controller_of(asked), observation, asked)
+            chunk = self._controller_of(asked).act_ahead(observation, asked)
             return {"action": chunk[0], "actions": chunk, "action_chunk": chunk}
         if self._every_tick is not None:
-            actions = self._actions(self._every_tick, observation, 1)
-        else:
-            controller = self._controller_of(self._chunk_size)
-            controller.reset()  # how many of the last chunk were executed is not known
-            actions = self._actions(controller, observation, self._chunk_size)
-        return {"action": actions[0], "actions": actions}
+            action = self._every_tick.act(observation)
+            return {"action": action, "actions": action[None]}
+        controller = self._controller_of(self._chunk_size)
+        controller.reset()  # how many of the last chunk were executed is not known
+        actions = controller.act_ahead(observation, self._chunk_size)
+        return {"action": actions[0].tolist(), "actions": actions}
 
     def close(self) -> None:
         """Free what it has started."""
@@ -97,36 +95,12 @@ class Session:
         self.close()
         self._every_tick = self._policy.make_controller()
         self._in_chunks = None
-        self._last = None
 
     def _controller_of(self, size: int) -> Controller:
         """The one that executes as many actions of each chunk as its client does."""
         if self._in_chunks is None or self._in_chunks[0] != size:
-            of = self._policy.executor_settings
-            blend_steps = min(of.blend_steps or 0, of.chunk_size - size)
-            settings = replace(of, n_action_steps=size, blend_steps=blend_steps, temporal_ensemble_coeff=None)
-            self._in_chunks = size, self._policy.make_controller(replace(settings, asynchronous=False))
+            self._in_chunks = size, self._policy.make_controller(self._policy.executor_settings.ahead(size))
         return self._in_chunks[1]
-
-    def _actions(self, controller: Controller, observation: Observation, number: int) -> np.ndarray:
-        """The next actions (number, A), all from this observation on."""
-        return np.stack([self._reachable(controller, observation) for _ in range(number)])
-
-    def _reachable(self, controller: Controller, observation: Observation) -> np.ndarray:
-        try:
-            self._last = controller.act(observation)
-        except UnreachableError:
-            if self._last is None:
-                self._last = self._where_it_is(observation)
-        return self._last
-
-    def _where_it_is(self, observation: Observation) -> np.ndarray:
-        """The action (A,) that leaves the arm where it is: its joints' positions now."""
-        state, _ = read_vectors(observation, self._policy.features)
-        measured = measured_action(state, self._policy.features)
-        if np.isnan(measured).any():
-            raise ServingError("the arm cannot reach what the policy asks for, and its state does not say where it is")
-        return measured.astype(np.float32)
 
 
 def _asked(message: Mapping[str, Any]) -> int:
