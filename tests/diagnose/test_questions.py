@@ -21,6 +21,7 @@ from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import SwapTest, judge_swap, swap_test
 from foreact.errors import CheckpointError
 from foreact.finding import Finding, worst_first
+from foreact.model.act import ACTOutput
 from foreact.records import Batch
 from spots import FEATURES
 
@@ -237,10 +238,58 @@ def test_exchanging_all_that_a_policy_uses_gives_the_other_demonstrations(episod
     assert measured.change("coordinate exchanged") == pytest.approx(by_hand.item() / unit, rel=1e-5)
 
 
+def looks_at_both(batch: Batch) -> Tensor:
+    """Where the red spots of both cameras are, whichever is which."""
+    other = replace(batch, images={"overhead": batch.images["wrist"]})
+    return 0.5 * (seen(batch) + seen(other))
+
+
+def test_a_camera_that_is_not_looked_at_and_cameras_that_cannot_be_told_apart_are_named(
+    episodes: Path, cache_dir: Path
+) -> None:
+    one_eyed = inputs_used(probe_of(seen, episodes, cache_dir))
+    both = inputs_used(probe_of(looks_at_both, episodes, cache_dir))
+    assert one_eyed is not None
+    assert both is not None
+    finding = judge_inputs_used(one_eyed)
+    assert finding.verdict.endswith("; ignores camera wrist")
+    assert (finding.severity, one_eyed.cannot_tell_apart()) == ("warning", ())
+    assert "--policy.cameras overhead" in finding.remedy
+    assert both.cannot_tell_apart() == (("overhead", "wrist"),)
+    assert judge_inputs_used(both).verdict.endswith("; cannot tell overhead from wrist")
+
+
+def test_one_chunk_for_all_is_named_without_any_coordinate(episodes: Path, cache_dir: Path) -> None:
+    probe = probe_of(lambda batch: batch.state if batch.state is not None else told(batch), episodes, cache_dir)
+    stays = inputs_used(probe, shares=(0.0,))
+    assert stays is not None
+    assert (stays.change("everything exchanged") or 0) > 0.25, "it stays where it is, which is not one place"
+
+    class OneChunk(torch.nn.Module):
+        def forward(self, batch: Batch, z: object = "zero") -> ACTOutput:
+            return ACTOutput(action_hat=torch.full((batch.size, CHUNK, 2), 0.5))
+
+    collapsed = Probe(OneChunk(), probe.inputs, probe.features, probe.dataset)
+    measured = inputs_used(collapsed)
+    assert measured is not None
+    assert measured.change("everything exchanged") == 0
+    finding = judge_inputs_used(measured)
+    assert finding.severity == "fault"
+    assert finding.verdict.startswith("collapsed: one chunk for all: with every input exchanged it changes by 0.00")
+
+
+def test_what_an_input_is_worth_is_the_error_without_it(episodes: Path, cache_dir: Path) -> None:
+    measured = inputs_used(probe_of(told, episodes, cache_dir))
+    assert measured is not None
+    worth = {of.intervention: of.error for of in measured.changes}
+    assert worth["overhead blanked"] == worth["wrist exchanged"] == 1
+    assert worth["coordinate exchanged"] > worth["coordinate blanked"] > 2, "it goes nowhere near its place"
+
+
 def test_a_blind_policy_has_no_pictures_to_exchange(episodes: Path, cache_dir: Path) -> None:
     measured = inputs_used(probe_of(told, episodes, cache_dir, replace(FEATURES, cameras=())))
     assert measured is not None
-    assert {of.intervention for of in measured.changes} == {"state exchanged", "coordinate exchanged"}
+    assert {of.intervention.split()[0] for of in measured.changes} == {"everything", "state", "coordinate"}
     finding = judge_inputs_used(measured)
     assert "pictures: none" in finding.verdict
     assert finding.severity == "fine"

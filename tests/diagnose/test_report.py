@@ -88,12 +88,26 @@ def test_the_worst_comes_first_and_attention_after_the_interventions(ignoring: R
 def test_a_report_comes_back_from_its_json_as_it_was(ignoring: Report, tmp_path: Path) -> None:
     page = write_report(ignoring, tmp_path / "out")
     assert read_report(tmp_path / "out" / "diagnosis.json") == ignoring
-    pictures = {path.stem for path in (tmp_path / "out").glob("*.png")}
-    assert pictures == {"swap", "sensitivity", "collapse", "inputs", "attention"}
+    pictures = {path.stem for path in (tmp_path / "out").glob("*.png") if not path.stem.endswith("-dark")}
+    assert pictures >= {"swap", "sensitivity", "collapse", "inputs", "attention"}
     text = page.read_text()
-    assert text.count("data:image/png;base64,") == 5
+    assert text.count("data:image/png;base64,") == 2 * len(pictures), "each for a light and for a dark page"
     assert "http" not in text, "the page needs no network"
     assert "uses the coordinate: no: swap test 0 of 12" in text
+
+
+def test_numbers_of_a_finding_are_a_table_on_the_page(ignoring: Report, tmp_path: Path) -> None:
+    text = write_report(ignoring, tmp_path / "out").read_text()
+    assert "<th>intervention</th><th>change of the chunk</th>" in text
+    assert "<td>encoder, layer 1</td>" in text
+
+
+def test_every_question_is_answered_on_the_page(ignoring: Report) -> None:
+    asked = {finding.question for finding in ignoring.findings}
+    assert asked >= {
+        "swap", "sensitivity", "collapse", "inputs", "pictures", "normalisation", "training", "overfitting", "latent",
+        "parts", "gradient", "attention",
+    }  # fmt: skip
 
 
 def test_a_file_that_is_no_report_is_refused(ignoring: Report, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foreact.data.dimensions import is_gripper
+from foreact.data.lags import clear_minimum
 from foreact.data.lookup import spread_evenly
 from foreact.inspection.alike import aligned_distance, neighbours
 from foreact.inspection.cameras import count_repeats
 from foreact.inspection.clock import measure_clock
-from foreact.inspection.command import clear_minimum, measure_command
+from foreact.inspection.command import measure_command
 from foreact.inspection.coverage import clusters, holes, hull, link_length
 from foreact.inspection.gripper import GripperDimension, measure_gripper
 from foreact.inspection.looks import Look, block_means, look_at
@@ -17,7 +19,7 @@ from foreact.inspection.plan import plan_looks, read_window
 from foreact.inspection.ranges import measure_reach, runs
 from foreact.inspection.scale import Scale
 from foreact.inspection.timing import idle_tolerances, measure_idle
-from foreact.inspection.words import episode_ranges, is_gripper
+from foreact.inspection.words import episode_ranges
 from foreact.records import Episode
 from inspection.made_up import FEATURES, clean
 

@@ -1,4 +1,4 @@
-"""`foreact diagnose RUN --data D`: whether a policy uses what it is told, and what helps where it does not."""
+"""`foreact diagnose RUN --data D`: why a policy does not work, and what helps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from foreact.cli.options import parse
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseOptions:
-    """Find out whether a policy uses what it is told, before it is rolled out.
+    """Find out why a policy does not work, before it is rolled out.
 
-    Writes diagnosis.json, diagnosis.html and a picture a question. The exit code is 0 whatever is found.
+    Does it use what it is told and shown, does every part of it learn, do its pictures and its normalisation fit the
+    data, are its chunks like the demonstrations? Writes diagnosis.json, diagnosis.html and a picture a question. The
+    exit code is 0 whatever is found.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

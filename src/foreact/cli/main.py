@@ -22,12 +22,14 @@ COMMANDS = {
     "train": "train a policy on a data set",
     "calibrate": "find where a real camera stands and how it projects, for cues that are projected",
     "eval": "measure a policy in simulation: success with interval, outcomes, video, map",
-    "diagnose": "find out whether a policy uses what it is told, and what helps where it does not",
+    "diagnose": "find out why a policy does not work, and what helps",
+    "compare": "rank checkpoints without a robot, and say which cannot be told apart",
     "tune-executor": "find out offline how a policy's chunks are best executed",
     "export": "write a policy as a bundle for a robot without torch, or for LeRobot",
     "serve": "a policy over a websocket: robots, BEHAVIOR-1K's evaluators, openpi's clients",
     "drive": "a simulated robot in real time, driven by a policy server",
     "bench": "measure speed beside LeRobot's on this machine",
+    "studio": "a page in the browser: click a block and watch the policy go there, look at data sets",
     "import": "write a policy of LeRobot or of the original ACT as a checkpoint of ours",
 }
 
@@ -46,8 +48,11 @@ _EXTRAS = {
     "onnxscript": "export",
     "onnxruntime": "export",
     "openvino": "export",
+    "nncf": "export",
     "websockets": "serve",
     "msgpack": "serve",
+    "nicegui": "studio",
+    "fastapi": "studio",
 }
 """Packages that only some commands need, and the extra that brings them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foreact.config import TrainConfig, train_config_from_dict
@@ -12,13 +12,17 @@ from foreact.data.selection import select_features
 from foreact.data.source import EpisodeSource
 from foreact.diagnose.probe import first_episodes
 from foreact.errors import ConfigError, DataError
+from foreact.model.act import ACT
 from foreact.policy.checkpoint import (
     CHECKPOINTS,
     CheckpointMeta,
+    checkpoints_in,
     data_paths,
     find_checkpoint,
+    load_weights,
     read_meta,
     read_policy,
+    read_weights,
     source_of,
 )
 from foreact.policy.policy import Policy
@@ -39,6 +43,9 @@ class Examined:
     """Of the chosen episodes, held-out ones first."""
     held_out: int
     """How many of them the policy was not trained on."""
+    trained_on: tuple[int, ...]
+    """Those of the source's episodes that it was trained on, chosen or not."""
+    cache_dir: Path | None
 
     @property
     def run_folder(self) -> Path:
@@ -54,6 +61,7 @@ def open_examined(
     episodes: int,
     cache_dir: Path | None,
     device: str,
+    chosen: tuple[int, ...] | None = None,
 ) -> Examined:
     """Open them.
 
@@ -64,6 +72,7 @@ def open_examined(
         episodes: How many; held-out ones first, then training episodes.
         cache_dir: Where decoded frames are kept; None for the user's cache.
         device: Where to compute.
+        chosen: Exactly these episodes instead, those that are held out first.
 
     Raises:
         CheckpointError: If there is no policy, or it is damaged.
@@ -77,25 +86,68 @@ def open_examined(
     source = open_sources(paths, source_of(meta))
     _check_fits(source, policy.features, meta)
     held_out, trained_on = _split(source, meta)
-    chosen = first_episodes(held_out, trained_on, episodes)
-    dataset = ChunkDataset(
-        source,
-        chosen,
-        features=policy.features,
-        chunk_size=policy.config.chunk_size,
-        downsample_factor=policy.config.downsample_factor,
-        image_size=policy.config.image_size,
-        cache_dir=cache_dir,
-    )
+    if chosen is None:
+        chosen = first_episodes(held_out, trained_on, episodes)
     return Examined(
         checkpoint=directory,
         meta=meta,
         policy=policy,
         data=" and ".join(str(path) for path in paths),
         source=source,
-        dataset=dataset,
+        dataset=_samples(source, chosen, policy, cache_dir),
         held_out=len(set(chosen) & set(held_out)),
+        trained_on=trained_on,
+        cache_dir=cache_dir,
     )
+
+
+def training_samples(examined: Examined, episodes: int) -> ChunkDataset | None:
+    """Return samples of up to so many episodes that the policy was trained on; None where these are not known."""
+    chosen = first_episodes((), examined.trained_on, episodes)
+    return _samples(examined.source, chosen, examined.policy, examined.cache_dir) if chosen else None
+
+
+def _samples(source: EpisodeSource, episodes: tuple[int, ...], policy: Policy, cache_dir: Path | None) -> ChunkDataset:
+    return ChunkDataset(
+        source,
+        episodes,
+        features=policy.features,
+        chunk_size=policy.config.chunk_size,
+        downsample_factor=policy.config.downsample_factor,
+        image_size=policy.config.image_size,
+        cache_dir=cache_dir,
+    )
+
+
+def earlier_checkpoint(examined: Examined) -> Path | None:
+    """Return the run's last checkpoint before the examined one; None where there is none."""
+    checkpoints = checkpoints_in(examined.checkpoint.parent)
+    before = checkpoints[: checkpoints.index(examined.checkpoint)] if examined.checkpoint in checkpoints else []
+    return before[-1] if before else None
+
+
+def whole_network(examined: Examined) -> ACT:
+    """Return the network as it was trained, with the CVAE encoder, which a policy drops; another one each time.
+
+    Where the checkpoint has no CVAE encoder, which only training needs, neither has the network.
+    """
+    meta = examined.meta
+    network = ACT(replace(meta.policy, pretrained_backbone_weights=None), examined.policy.inputs.network_features)
+    load_weights(network, read_weights(examined.checkpoint), examined.checkpoint)
+    return network.to(examined.policy.device).eval()
+
+
+def held_out_episodes(
+    run: str | Path, *, data: str | Path | None, checkpoint: str
+) -> tuple[tuple[Path, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return a run's data sets, their episodes that it was not trained on, and those that it was.
+
+    Raises:
+        As `open_examined`.
+    """
+    meta = read_meta(find_checkpoint(run, checkpoint))
+    paths = (Path(data),) if data is not None else _data_of(meta, run)
+    return paths, *_split(open_sources(paths, source_of(meta)), meta)
 
 
 def train_config(meta: CheckpointMeta) -> TrainConfig | None:

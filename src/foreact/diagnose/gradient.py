@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from foreact.errors import DataError
+from foreact.diagnose.run_log import read_log
 from foreact.finding import Finding
 
-METRICS = "metrics.jsonl"
 PREFIX = "grad_share/"
 COORDINATES = "coordinates"
 
@@ -19,21 +17,7 @@ def read_gradient_shares(path: Path) -> dict[str, list[tuple[int, float]]]:
     Raises:
         DataError: If a line of the log is damaged; a last line that a killed run left half is left out.
     """
-    shares: dict[str, list[tuple[int, float]]] = {}
-    if not path.exists():
-        return shares
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            continue
-        try:
-            logged = json.loads(line)
-            step = int(logged["step"])
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"'{path}' line {number} is not a logged step ({error}); remove the line") from error
-        for name, value in logged.items():
-            if name.startswith(PREFIX):
-                shares.setdefault(name.removeprefix(PREFIX), []).append((step, float(value)))
-    return shares
+    return {name.removeprefix(PREFIX): of for name, of in read_log(path).items() if name.startswith(PREFIX)}
 
 
 def judge_gradient(shares: dict[str, list[tuple[int, float]]]) -> Finding:

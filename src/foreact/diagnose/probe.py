@@ -18,6 +18,8 @@ from foreact.records import Batch, Features
 
 BATCH = 32
 """Samples predicted at once."""
+FEWER = 16
+"""Episodes for what needs many predictions of each."""
 
 Change = Callable[[Batch, slice], Batch]
 """An intervention: a raw batch, and which stretch of the samples it is, to another raw batch."""
@@ -60,7 +62,7 @@ class Probe:
         self.inputs = inputs
         self.features = features
         self.dataset = dataset
-        self._advance = advance
+        self.advance = advance
         lengths = [episode.length for episode in dataset.episodes]
         self._lengths = np.array(lengths)[:episodes]
         self._starts = (np.cumsum(lengths) - lengths)[:episodes]
@@ -69,6 +71,10 @@ class Probe:
         arm = features.arm
         if arm is not None and set(arm.joints) <= set(features.action_names):
             self._action_hand = HandPose(arm, features.action_names).to(self.device)
+
+    def of(self, dataset: ChunkDataset) -> Probe:
+        """Return the same network on other episodes."""
+        return Probe(self.model, self.inputs, self.features, dataset, advance=self.advance)
 
     @property
     def device(self) -> torch.device:
@@ -88,6 +94,17 @@ class Probe:
     def samples(self, share: float, episodes: int | None = None) -> np.ndarray:
         """Return the sample (N,) of each episode at a share of its way in [0, 1)."""
         return (self._starts + (share * self._lengths).astype(int))[:episodes]
+
+    def moments(self, shares: Sequence[float], episodes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the samples (N,) of each episode at several shares of its way, and which of the episodes each is."""
+        samples = np.concatenate([self.samples(share, episodes) for share in shares])
+        return samples, np.tile(np.arange(len(samples) // len(shares)), len(shares))
+
+    def errors(self, samples: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return the mean absolute error (N,) of normalised chunks (N, T, A') over the steps that exist."""
+        error = np.abs(predicted - self.demonstrated(samples).action).mean(axis=-1)
+        is_real = ~self.is_pad(samples)
+        return (error * is_real).sum(axis=1) / is_real.sum(axis=1)
 
     def cues(self, samples: np.ndarray) -> np.ndarray:
         """Return the samples' coordinates (N, 2) [m]."""
@@ -116,7 +133,7 @@ class Probe:
         batch = raw if self.inputs.frame is None else self.inputs.frame.encode(raw)
         normalised = self.inputs.normalizer.normalize(batch).action
         assert normalised is not None
-        hand = None if self._action_hand is None else self._hand_of(raw.action)
+        hand = None if self._action_hand is None else self.hand_of(raw.action)
         return Chunks(action=_array(normalised), hand=None if hand is None else _array(hand))
 
     @torch.no_grad()
@@ -146,8 +163,8 @@ class Probe:
             actions.append(_array(action_hat))
             if self.knows_hand:
                 chunk = self.inputs.read_chunk(action_hat, raw)
-                hands.append(_array(chunk[..., :3] if self.inputs.frame is not None else self._hand_of(chunk)))
-            self._advance(raw.size)
+                hands.append(_array(chunk[..., :3] if self.inputs.frame is not None else self.hand_of(chunk)))
+            self.advance(raw.size)
         return Chunks(action=np.concatenate(actions), hand=np.concatenate(hands) if hands else None)
 
     def predict_with_cue(self, samples: np.ndarray, cue: np.ndarray) -> Chunks:
@@ -164,7 +181,8 @@ class Probe:
         """Return the raw batch of some samples, without what only training needs."""
         return replace(self.dataset.__getitems__(samples.tolist()), action=None, action_is_pad=None)
 
-    def _hand_of(self, action: Tensor) -> Tensor:
+    def hand_of(self, action: Tensor) -> Tensor:
+        """Return where raw actions (N, T, A) have the hand, (N, T, 3) [m]; the arm must be known."""
         assert self._action_hand is not None
         position, _ = self._action_hand(action.flatten(0, 1))
         return position.unflatten(0, action.shape[:2])

@@ -8,28 +8,35 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from foreact.config import TrainConfig, train_config_from_dict
 from foreact.console import console, progress_bar
-from foreact.data.source import EpisodeSource
+from foreact.diagnose.about_chunks import about_the_chunks
+from foreact.diagnose.about_coordinate import about_the_coordinate
 from foreact.diagnose.attention import attention_paid, judge_attention
-from foreact.diagnose.collapse import collapse, judge_collapse
-from foreact.diagnose.examined import open_examined
-from foreact.diagnose.gradient import METRICS, judge_gradient, read_gradient_shares
-from foreact.diagnose.inputs_used import IGNORED, InputsUsed, inputs_used, judge_inputs_used
-from foreact.diagnose.other_cues import known_places, other_cues
-from foreact.diagnose.probe import Probe
-from foreact.diagnose.remedies import for_an_ignored_coordinate
-from foreact.diagnose.response import demonstrated_response
-from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
-from foreact.diagnose.swap import USED, judge_swap, swap_test
+from foreact.diagnose.examined import (
+    Examined,
+    earlier_checkpoint,
+    open_examined,
+    train_config,
+    training_samples,
+    whole_network,
+)
+from foreact.diagnose.gradient import judge_gradient, read_gradient_shares
+from foreact.diagnose.gradient_flow import gradient_flow, judge_gradient_flow
+from foreact.diagnose.inputs_used import inputs_used, judge_inputs_used
+from foreact.diagnose.latent_used import judge_latent_used, latent_used
+from foreact.diagnose.normalisation import judge_normalisation, normalisation
+from foreact.diagnose.out_of_range import judge_out_of_range, measure_out_of_range
+from foreact.diagnose.overfitting import FEW_EPISODES, judge_overfitting, overfitting
+from foreact.diagnose.pictures_as_trained import judge_pictures_as_trained, pictures_as_trained
+from foreact.diagnose.probe import FEWER, Probe
+from foreact.diagnose.run_log import METRICS, read_log
+from foreact.diagnose.training_curve import constant_error, judge_training_curve, training_curve
 from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding, worst_first
-from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta
+from foreact.policy.checkpoint import read_meta, read_weights
 
 EPISODES = 50
 """Episodes that the swap test and the collapse index are measured on."""
-FEWER = 16
-"""Episodes for what needs many predictions of each."""
 SCHEMA_VERSION = 1
 
 
@@ -82,97 +89,70 @@ def diagnose(
     examined = open_examined(
         run, data=data, checkpoint=checkpoint, episodes=episodes, cache_dir=cache_dir, device=device
     )
-    meta, policy, source, dataset = examined.meta, examined.policy, examined.source, examined.dataset
-    log = _run_folder(examined.checkpoint) / METRICS
+    policy = examined.policy
     with _progress() as advance:
-        probe = Probe(policy.model, policy.inputs, policy.features, dataset, advance=advance)
-        used = inputs_used(probe, episodes=FEWER)
-        findings = _about_the_coordinate(probe, source, meta, used)
-        if used is not None:
-            findings.append(judge_inputs_used(used))
-        findings.append(judge_gradient(read_gradient_shares(log)))
-        findings.append(judge_attention(attention_paid(probe, policy.model)))
+        probe = Probe(policy.model, policy.inputs, policy.features, examined.dataset, advance=advance)
+        findings = worst_first(list(_answers(examined, probe, advance)))
     return Report(
         run=str(run),
         data=examined.data,
-        step=meta.step,
-        episodes=len(dataset.episodes),
+        step=examined.meta.step,
+        episodes=len(examined.dataset.episodes),
         held_out=examined.held_out,
         conditioning=policy.config.conditioning,
-        findings=worst_first(findings),
+        findings=findings,
     )
 
 
-def _about_the_coordinate(
-    probe: Probe, source: EpisodeSource, meta: CheckpointMeta, used: InputsUsed | None
-) -> list[Finding]:
-    if not probe.has_cue:
-        n = probe.features.environment_dim
-        return [
-            Finding(
-                question="coordinate",
-                title="Is it told where to act?",
-                verdict="uses the coordinate: there is no coordinate: "
-                + (f"{n} dimension, x and y are needed" if n else "the policy was trained without (uncued)"),
-                severity="note",
-                remedy="train with --policy.use-environment-state on data with observation.environment_state (x, y)",
-            )
-        ]
-    paired = len(set(source.scenes.values())) < len(source.scenes)
-    remedy = for_an_ignored_coordinate(meta.policy, _train_config(meta), is_paired=paired)
-    findings = []
-    response = demonstrated_response(probe)
-    trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known_places(source))
-    obeys = False
-    if response is not None and len(trials.episode):
-        swapped = swap_test(probe, response, trials)
-        obeys = swapped.rate >= USED
-        findings.append(judge_swap(swapped, remedy))
-    elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < IGNORED:
-        findings.append(_untold(change))
-    else:
-        reason = "no other place is known" if response is not None else _NO_RESPONSE
-        findings.append(_unknown("swap", f"uses the coordinate: cannot tell: {reason}"))
-    sees = bool(probe.features.cameras)
-    measured = sensitivity(probe, response, episodes=FEWER)
-    findings.append(judge_sensitivity(measured, remedy, obeys=obeys, sees=sees))
-    if response is not None:
-        findings.append(judge_collapse(collapse(probe, response), remedy))
-    else:
-        findings.append(_unknown("collapse", f"collapse index: cannot tell: {_NO_RESPONSE}"))
-    return findings
+def _answers(examined: Examined, probe: Probe, advance: Callable[[int], None]) -> Iterator[Finding]:
+    """Ask one question after the other. Among equally bad answers the order here is that of the page.
+
+    A question is a file: what it measures, and a `judge_` that puts it into words. Its picture is registered in
+    `pictures.py`; rows under `table` in its evidence become a table.
+    """
+    # What goes in.
+    used = inputs_used(probe, episodes=FEWER)
+    yield from about_the_coordinate(probe, examined.source, examined.meta, used)
+    if used is not None:
+        yield judge_inputs_used(used)
+    pictures = pictures_as_trained(probe, episodes=FEWER)
+    if pictures is not None:
+        yield judge_pictures_as_trained(pictures)
+    yield judge_normalisation(normalisation(probe, examined.policy.config))
+    yield judge_out_of_range(measure_out_of_range(examined.policy, examined.dataset))
+    # What comes out: the chunks.
+    yield from about_the_chunks(examined, advance)
+    # What the network is and how it was trained.
+    yield from _about_the_network(examined, probe)
+    yield judge_attention(attention_paid(probe, examined.policy.model))
 
 
-_NO_RESPONSE = "the demonstrations' first chunks hardly depend on the coordinate, or there are fewer than 5 episodes"
-
-
-def _untold(change: float) -> Finding:
-    return Finding(
-        question="swap",
-        title="Does it go to the block that is named?",
-        verdict=f"uses the coordinate: no: another one changes the chunk by {change:.2f} (1 = as demonstrated)",
-        severity="fault",
-        remedy="the demonstrations hardly depend on their coordinates: check that these are the target's, in metres in "
-        "the frame of the arm's base",
+def _about_the_network(examined: Examined, probe: Probe) -> Iterator[Finding]:
+    config, train = examined.policy.config, train_config(examined.meta)
+    path = examined.run_folder / METRICS
+    log = read_log(path)
+    yield judge_training_curve(training_curve(log, constant_error(probe), train), train)
+    seen = training_samples(examined, FEWER)
+    n_seen = 0 if seen is None else len(seen.indices)
+    overfits = None
+    if seen is not None and min(n_seen, examined.held_out) >= FEW_EPISODES:
+        overfits = overfitting(probe, examined.held_out, probe.of(seen))
+    why_not = (
+        f"{n_seen} training and {examined.held_out} held-out episodes are known, {FEW_EPISODES} of each are needed"
     )
-
-
-def _unknown(question: str, verdict: str) -> Finding:
-    return Finding(
-        question=question,
-        title="Does it go to the block that is named?" if question == "swap" else "Is it one trajectory for all?",
-        verdict=verdict,
-        severity="note",
-        remedy="examine on more episodes (--episodes) whose targets stand further apart, or train longer chunks",
+    yield judge_overfitting(overfits, log, examined.meta.step, why_not)
+    network = whole_network(examined)
+    yield judge_latent_used(latent_used(probe, network) if config.use_vae else None, config)
+    before = earlier_checkpoint(examined)
+    flow = gradient_flow(
+        probe,
+        network,
+        train,
+        earlier=None if before is None else read_weights(before),
+        earlier_step=None if before is None else read_meta(before).step,
     )
-
-
-def _train_config(meta: CheckpointMeta) -> TrainConfig | None:
-    return train_config_from_dict(meta.provenance["train"]) if "train" in meta.provenance else None
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint
+    yield judge_gradient_flow(flow, config, train)
+    yield judge_gradient(read_gradient_shares(path))
 
 
 @contextmanager

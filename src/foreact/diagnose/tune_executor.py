@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from foreact.data.dataset import ChunkDataset
+from foreact.data.dimensions import is_gripper
 from foreact.errors import DataError, UnreachableError
 from foreact.policy.policy import Policy
 from foreact_runtime.executor import Executor, make_executor
@@ -105,13 +106,9 @@ def measure(policy: Policy, episodes: Sequence[Predicted], settings: ExecutorSet
     Raises:
         DataError: If no episode is long enough for a third difference.
     """
-    counted, smooth = _dimensions(policy, episodes)
+    counted, smooth = dimensions(policy, episodes)
     scale = np.concatenate([of.action for of in episodes]).astype(np.float64).std(axis=0)[counted]
-    first = np.concatenate([of.chunks[:, 0] for of in episodes]).astype(np.float64).std(axis=0)
-    moving = np.flatnonzero(first > policy.config.narrowest)
-    if settings.hand_poses:  # the last columns say where the joints were, not where they are to go
-        assert policy.features.arm is not None
-        moving = moving[moving < len(first) - len(policy.features.arm.joints)]
+    moving, first = moving_columns(policy, episodes)
     errors, gaps, queries, ticks = [], [], 0, 0
     jerks: list[np.ndarray] = []
     recorded: list[np.ndarray] = []
@@ -137,7 +134,7 @@ def measure(policy: Policy, episodes: Sequence[Predicted], settings: ExecutorSet
         n_action_steps=settings.n_action_steps,
         temporal_ensemble_coeff=settings.temporal_ensemble_coeff,
         error=float(np.concatenate(errors).mean()),
-        disagreement=float(np.sum(np.mean(gaps, axis=0) / first[moving]) / max(1, len(moving))) if gaps else None,
+        disagreement=float(np.sum(np.mean(gaps, axis=0) / first) / max(1, len(moving))) if gaps else None,
         jerk=ratio(np.mean),
         jerk_max=ratio(np.max),
         queries=queries / ticks,
@@ -159,14 +156,23 @@ def execute(executor: Executor, episode: Predicted) -> tuple[np.ndarray, list[in
     return np.stack(actions), asked
 
 
-def _dimensions(policy: Policy, episodes: Sequence[Predicted]) -> tuple[np.ndarray, np.ndarray]:
-    """The action's dimensions that move, and those of them whose smoothness counts: no gripper, for that is to snap."""
+def moving_columns(policy: Policy, episodes: Sequence[Predicted]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chunks' columns that move (K,), and the standard deviation of their first steps (K,)."""
+    first = np.concatenate([of.chunks[:, 0] for of in episodes]).astype(np.float64).std(axis=0)
+    moving = np.flatnonzero(first > policy.config.narrowest)
+    if policy.executor_settings.hand_poses:  # the last columns say where the joints were, not where they are to go
+        assert policy.features.arm is not None
+        moving = moving[moving < len(first) - len(policy.features.arm.joints)]
+    return moving, first[moving]
+
+
+def dimensions(policy: Policy, episodes: Sequence[Predicted]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the action's dimensions that move, and those of them whose smoothness counts: a gripper is to snap."""
     spread = np.concatenate([of.action for of in episodes]).std(axis=0)
     counted = np.flatnonzero(spread > policy.config.narrowest)
     binary = policy.executor_settings.binary
-    gripper = None if policy.features.arm is None else policy.features.arm.gripper
     names = policy.features.action_names
-    smooth = [i for i in counted if not (binary and binary[i]) and names[i] != gripper]
+    smooth = [i for i in counted if not (binary and binary[i]) and not is_gripper(policy.features, names[i])]
     return counted, np.array(smooth or counted)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreact.data.lags import clear_minimum
 from foreact.finding import Finding, Severity
 from foreact.inspection.scale import Scale
-from foreact.inspection.words import episodes_text, is_gripper
+from foreact.inspection.words import episodes_text
 from foreact.records import Episode, Features
 
 _BEFORE = 3
@@ -18,8 +19,6 @@ _AFTER_S = 1.0
 """Time by which it is compared with earlier ones, at least 15 frames and at most a third of the episode."""
 _EQUAL = 0.02
 """Mean distance of action and state, as a share of the state's mean step, below which they are the same."""
-_CLEAR = 1.3
-"""A minimum is clear where the distance at both ends of the lags is so many times larger."""
 _SLOW_S = 0.3
 """A state that follows later is a slow arm, or an action that was shifted."""
 _HARDLY = 0.15
@@ -88,28 +87,6 @@ class Command:
     def lag(self) -> float | None:
         """The clear minimum's lag [frames], between frames too; None where there is no clear one within the lags."""
         return clear_minimum(self.lags, self.distance)
-
-
-def clear_minimum(lags: np.ndarray, distance: np.ndarray) -> float | None:
-    """Return the lag of a distance's minimum; None where it lies at an end, or is hardly lower than both ends.
-
-    The distance of a path from itself is V-shaped, so the place between two lags is told by how the neighbours differ.
-    """
-    best = int(distance.argmin())
-    if best in (0, len(lags) - 1) or min(distance[0], distance[-1]) < _CLEAR * distance[best]:
-        return None
-    before, after = distance[best - 1], distance[best + 1]
-    slope = max(before, after) - distance[best]
-    return float(lags[best] + (0.5 * (before - after) / slope if slope > 0 else 0.0))
-
-
-def paired_dimensions(features: Features) -> list[tuple[int, int]]:
-    """Return (action, state) dimensions that mean the same joint: by name, else by place where the sizes agree."""
-    state = {name: dim for dim, name in enumerate(features.state_names)}
-    pairs = [(dim, state[name]) for dim, name in enumerate(features.action_names) if name in state]
-    if not pairs and features.action_dim == features.state_dim:
-        pairs = [(dim, dim) for dim in range(features.action_dim)]
-    return [pair for pair in pairs if not is_gripper(features, features.action_names[pair[0]])]
 
 
 def measure_command(episode: Episode, pairs: list[tuple[int, int]], scale: Scale, fps: float) -> Command | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreact.data.dimensions import is_gripper
 from foreact.data.statistics import names_of
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
-from foreact.inspection.words import episodes_text, is_gripper
+from foreact.inspection.words import episodes_text
 from foreact.records import Episode, Features
 from foreact_runtime import keys
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from foreact.data.dimensions import is_gripper
 from foreact.data.statistics import names_of
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
-from foreact.inspection.words import all_episodes, episodes_text, is_gripper, unit_of
+from foreact.inspection.words import all_episodes, episodes_text, unit_of
 from foreact.normalizer import NARROWEST
 from foreact.records import Features
 from foreact_runtime import keys

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from foreact.console import console, progress_bar
+from foreact.data.dimensions import is_gripper, paired_dimensions
 from foreact.data.lookup import spread_evenly
 from foreact.data.source import EpisodeSource
 from foreact.data.statistics import vectors
@@ -36,7 +37,7 @@ from foreact.inspection.cameras import (
 )
 from foreact.inspection.cleanup import clean_up, judge_cleanup, with_command
 from foreact.inspection.clock import judge_clocks, measure_clocks
-from foreact.inspection.command import Command, judge_command, measure_command, paired_dimensions
+from foreact.inspection.command import Command, judge_command, measure_command
 from foreact.inspection.coverage import PlaceFinder, Places, judge_coverage, place_maps
 from foreact.inspection.exhibits import Exhibit, show
 from foreact.inspection.gripper import GripperEvents, find_grippers, judge_gripper, measure_gripper
@@ -62,7 +63,7 @@ from foreact.inspection.timing import Idle, idle_tolerances, is_moving, judge_id
 from foreact.inspection.units import judge_units
 from foreact.inspection.videos import check_videos
 from foreact.inspection.views import judge_same_cameras, judge_swapped, judge_views
-from foreact.inspection.words import episodes_text, is_gripper
+from foreact.inspection.words import episodes_text
 from foreact.normalizer import NARROWEST
 from foreact.records import Episode
 from foreact_runtime import keys

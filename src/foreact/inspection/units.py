@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from foreact.data.dimensions import is_gripper
 from foreact.finding import Finding
 from foreact.inspection.ranges import Reaches
-from foreact.inspection.words import all_episodes, episodes_text, is_gripper
+from foreact.inspection.words import all_episodes, episodes_text
 from foreact.normalizer import NARROWEST
 from foreact.records import Features
 from foreact_runtime import keys

@@ -11,11 +11,6 @@ from foreact_runtime import keys
 _SHOWN = 8
 _SUFFIXES = {"rad": "rad", "radians": "rad", "deg": "deg", "degrees": "deg", "m": "m", "mm": "mm", "s": "s"}
 
-_GRIPPERS = ("finger", "jaw", "claw")
-_NOT_A_PLACE = ("vel", "qvel", "effort", "torque", "current", "force")
-_OF_A_POSE = frozenset(("x", "y", "z", "w", "qx", "qy", "qz", "qw", "roll", "pitch", "yaw", "rx", "ry", "rz", "quat"))
-"""A hand's pose is where it is, not how far it is open."""
-
 
 def episodes_text(indices: Sequence[int]) -> str:
     """Return `episode 3`, `episodes 3, 5 and 7`, or the first few and how many more."""
@@ -67,15 +62,3 @@ def unit_of(features: Features, key: str, name: str) -> str:
         return "m" if name in features.environment_names[:3] else ""
     last = re.split(r"[^A-Za-z0-9]+", name.strip("()[] "))[-1].lower()
     return _SUFFIXES.get(last, "")
-
-
-def is_gripper(features: Features, name: str) -> bool:
-    """Whether a dimension opens and closes a gripper; velocities and efforts of one do not count."""
-    if features.arm is not None and features.arm.gripper is not None:
-        return name == features.arm.gripper
-    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
-    if any(word.startswith(_NOT_A_PLACE) for word in words):
-        return False
-    if any("gripper" in word or word.startswith(_GRIPPERS) for word in words):
-        return True
-    return "hand" in words and not _OF_A_POSE & set(words)

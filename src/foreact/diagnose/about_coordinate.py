@@ -1,0 +1,81 @@
+"""All that is asked about the coordinate, or why it cannot be asked."""
+
+from __future__ import annotations
+
+from foreact.data.source import EpisodeSource
+from foreact.diagnose.collapse import collapse, judge_collapse
+from foreact.diagnose.examined import train_config
+from foreact.diagnose.inputs_used import IGNORED, InputsUsed
+from foreact.diagnose.other_cues import known_places, other_cues
+from foreact.diagnose.probe import FEWER, Probe
+from foreact.diagnose.remedies import for_an_ignored_coordinate
+from foreact.diagnose.response import demonstrated_response
+from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
+from foreact.diagnose.swap import USED, judge_swap, swap_test
+from foreact.finding import Finding
+from foreact.policy.checkpoint import CheckpointMeta
+
+
+def about_the_coordinate(
+    probe: Probe, source: EpisodeSource, meta: CheckpointMeta, used: InputsUsed | None
+) -> list[Finding]:
+    """Return the swap test, the sensitivity and the collapse index, or that there is no coordinate."""
+    if not probe.has_cue:
+        n = probe.features.environment_dim
+        return [
+            Finding(
+                question="coordinate",
+                title="Is it told where to act?",
+                verdict="uses the coordinate: there is no coordinate: "
+                + (f"{n} dimension, x and y are needed" if n else "the policy was trained without (uncued)"),
+                severity="note",
+                remedy="train with --policy.use-environment-state on data with observation.environment_state (x, y)",
+            )
+        ]
+    paired = len(set(source.scenes.values())) < len(source.scenes)
+    remedy = for_an_ignored_coordinate(meta.policy, train_config(meta), is_paired=paired)
+    findings = []
+    response = demonstrated_response(probe)
+    trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known_places(source))
+    obeys = False
+    if response is not None and len(trials.episode):
+        swapped = swap_test(probe, response, trials)
+        obeys = swapped.rate >= USED
+        findings.append(judge_swap(swapped, remedy))
+    elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < IGNORED:
+        findings.append(_untold(change))
+    else:
+        reason = "no other place is known" if response is not None else _NO_RESPONSE
+        findings.append(_unknown("swap", f"uses the coordinate: cannot tell: {reason}"))
+    sees = bool(probe.features.cameras)
+    measured = sensitivity(probe, response, episodes=FEWER)
+    findings.append(judge_sensitivity(measured, remedy, obeys=obeys, sees=sees))
+    if response is not None:
+        findings.append(judge_collapse(collapse(probe, response), remedy))
+    else:
+        findings.append(_unknown("collapse", f"collapse index: cannot tell: {_NO_RESPONSE}"))
+    return findings
+
+
+_NO_RESPONSE = "the demonstrations' first chunks hardly depend on the coordinate, or there are fewer than 5 episodes"
+
+
+def _untold(change: float) -> Finding:
+    return Finding(
+        question="swap",
+        title="Does it go to the block that is named?",
+        verdict=f"uses the coordinate: no: another one changes the chunk by {change:.2f} (1 = as demonstrated)",
+        severity="fault",
+        remedy="the demonstrations hardly depend on their coordinates: check that these are the target's, in metres in "
+        "the frame of the arm's base",
+    )
+
+
+def _unknown(question: str, verdict: str) -> Finding:
+    return Finding(
+        question=question,
+        title="Does it go to the block that is named?" if question == "swap" else "Is it one trajectory for all?",
+        verdict=verdict,
+        severity="note",
+        remedy="examine on more episodes (--episodes) whose targets stand further apart, or train longer chunks",
+    )
