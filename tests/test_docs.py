@@ -45,6 +45,14 @@ def test_every_block_of_the_executor_page_runs(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
+def test_every_block_of_the_comparison_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run_blocks("compare.md", tmp_path)
+    assert (tmp_path / "comparison" / "comparison.html").exists()
+
+
+@pytest.mark.slow
 def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

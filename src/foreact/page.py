@@ -17,7 +17,8 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { border-bottom: 1px solid #8884; padding: .3rem .8rem; text-align: right; }
 th:first-child, td:first-child, table.facts td { text-align: left; }
 table.facts td:first-child { overflow-wrap: normal; }
-.scrolled { overflow-x: auto; } .scrolled table { font-size: .85rem; } .scrolled td { overflow-wrap: normal; }
+.scrolled { overflow-x: auto; } .scrolled table { font-size: .85rem; }
+.scrolled th, .scrolled td { overflow-wrap: normal; }
 .scrolled td:first-child { min-width: 8rem; overflow-wrap: anywhere; }
 .scrolled th, .scrolled td { padding: .2rem .5rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: .8rem; } figure { margin: 0; max-width: 10rem; }

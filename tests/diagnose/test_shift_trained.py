@@ -49,15 +49,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two policies that have really learned the one and the other."""
     schedule = TrainConfig(
-        steps=250,
+        steps=300,
         batch_size=32,
         lr=3e-3,
         lr_backbone=3e-3,
         lr_schedule="cosine",
         warmup_steps=10,
         val_fraction=0.25,
-        val_every=250,
-        save_every=250,
+        val_every=300,
+        save_every=300,
         log_every=50,
         accelerator="cpu",
         devices="1",
