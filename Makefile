@@ -7,14 +7,14 @@ STAMP := $(VENV)/.installed
 # A process a core, each with one thread: threads of two processes would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-.PHONY: help install quickstart smoke grounding bench bench-data test test-fast test-runtime test-lerobot test-lerobot-old lint format type clean
+.PHONY: help install quickstart smoke grounding bench bench-data docs test test-fast test-runtime test-lerobot test-lerobot-old lint format type clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@sh scripts/make_venv.sh $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,serve,export,view,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,serve,export,view,studio,docs,dev]'
 	@# The tests' independent client declares numpy<2, but runs with 2.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps openpi-client
 	@touch $(STAMP)
@@ -40,6 +40,7 @@ bench-data: install  ## speed of data beside LeRobot's (needs make test-lerobot 
 	$(BIN)/python benchmarks/data_memory.py --out benchmarks/results/data_memory.json
 
 test: install lint type  ## everything that CI checks, LeRobot aside
+	@sh scripts/browser.sh
 	$(PYTEST)
 
 test-fast: install  ## without the tests that take long
@@ -54,6 +55,12 @@ test-lerobot:  ## LeRobot itself reads what we write (its own Python 3.12 enviro
 test-lerobot-old:  ## we read what LeRobot 0.3.3 wrote, v2.1 (its own environment)
 	sh scripts/test_lerobot_old.sh
 
+docs: install  ## the site, in site/; a block that is gone, a shape that is not true and a dead link are errors
+	rm -rf site
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs site
+	rm -rf site/.doctrees site/.buildinfo
+	PYTHONPATH=docs/_ext $(BIN)/python -m explain.links site
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,4 +73,4 @@ type: install
 	$(BIN)/mypy
 
 clean:  ## remove environments, runs and caches of this checkout
-	rm -rf $(VENV) .venv-runtime .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-runtime .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache site

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -250,3 +251,68 @@ def test_a_block_that_is_torn_from_closed_jaws_ends_as_dropped(env: PickPlaceEnv
 def test_never_letting_go_ends_as_timeout(env: PickPlaceEnv) -> None:
     env.reset(seed=0)
     assert finish(env, carry(env, Expert(env)))["outcome"] == "timeout"
+
+
+def test_a_layout_of_ones_own_stands_in_the_place_of_the_drawn_one_and_the_arm_starts_the_same() -> None:
+    env = PickPlaceEnv(level("L2", cameras=()), spare_blocks=2)
+    drawn, _ = env.reset(seed=4)
+    layout = replace(
+        env.layout, confusers=np.array([[0.16, 0.0], [0.2, 0.1], [0.24, -0.05]]), yaws=np.zeros(4)
+    )  # one block more than the task has
+    given, info = env.reset(seed=4, options={"layout": layout})
+    assert given["observation.state"] == pytest.approx(drawn["observation.state"])
+    assert env.block_positions()[1:4, :2] == pytest.approx(layout.confusers)
+    assert info["confusers"] == tuple(map(tuple, layout.confusers))
+    assert env.block_positions()[0, :2] == pytest.approx(layout.target)
+    env.close()
+
+
+def test_a_layout_with_more_blocks_than_the_scene_is_refused() -> None:
+    env = PickPlaceEnv(level("L2", cameras=()))
+    env.reset(seed=4)
+    more = replace(env.layout, confusers=np.full((3, 2), 0.2), yaws=np.zeros(4))
+    with pytest.raises(SimulationError, match="4 blocks, the scene has 2; build it with spare_blocks"):
+        env.reset(seed=4, options={"layout": more})
+    env.close()
+
+
+def test_rearranging_moves_the_blocks_whose_place_has_changed_and_no_other_and_not_the_arm() -> None:
+    env = PickPlaceEnv(level("L1", cameras=()))
+    observation, _ = env.reset(seed=2)
+    joint = env.data.joint("block0")
+    joint.qpos[:3] += [0.01, 0.0, 0.05]  # it was carried away meanwhile
+    carried = joint.qpos.copy()
+    env.rearrange(replace(env.layout, confusers=np.array([[0.2, 0.15]])))
+    assert env.block_positions()[1, :2] == pytest.approx([0.2, 0.15])
+    assert env.data.joint("block0").qpos == pytest.approx(carried)
+    assert env.observe()["observation.state"] == pytest.approx(observation["observation.state"])
+    env.close()
+
+
+def test_retargeting_makes_another_block_the_first_where_it_lies_and_judges_anew() -> None:
+    env = PickPlaceEnv(level("L1", cameras=()))
+    env.reset(seed=2)
+    before = env.block_positions()
+    env.retarget(1, before[1, :2] + 0.003)
+    after = env.block_positions()
+    assert after[[1, 0]] == pytest.approx(before[:2])
+    assert env.observe()["observation.environment_state"] == pytest.approx(before[1, :2] + 0.003, abs=1e-6)
+    expert = Expert(env)
+    for _ in range(env.task.max_steps):
+        *_, terminated, truncated, info = env.step(expert.act())
+        if terminated or truncated:
+            break
+    assert info["outcome"] == "success"
+    with pytest.raises(SimulationError, match="block 5 cannot be the target"):
+        env.retarget(5, before[0, :2])
+    env.close()
+
+
+def test_light_is_as_many_times_as_bright_as_asked_for_however_often_one_asks() -> None:
+    env = PickPlaceEnv(level("L1", cameras=()))
+    env.reset(seed=0)
+    built = env.model.light_diffuse.copy()
+    for brightness in (0.5, 2.0, 1.0):
+        env.brighten(brightness)
+        assert env.model.light_diffuse == pytest.approx(brightness * built)
+    env.close()

@@ -13,14 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from foreact.errors import UnreachableError
 from foreact.records import Features
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_result
 from foreact.sim.task import TaskConfig
 from foreact_runtime.asynchronous import AsynchronousController
 from foreact_runtime.controller import Controller
-from foreact_runtime.keys import STATE, image_key
+from foreact_runtime.keys import image_key
 from foreact_runtime.observation import Observation
 from foreact_runtime.settings import ExecutorSettings
 
@@ -91,42 +90,17 @@ def delayed_episode(
         delay: Of each chunk.
         settings: How to execute chunks; None for the policy's own way.
     """
-    settings = settings or policy.executor_settings
-    rng = np.random.default_rng((seed, 1))
-    robot = _Robot(env, task, seed)
-    chunks = stalls = unreachable = 0
-
-    def predict(observation: Observation) -> np.ndarray:
-        nonlocal chunks
-        chunks += 1
-        return policy.predict_chunk(observation)
-
-    def predict_late(observation: Observation) -> np.ndarray:
-        nonlocal stalls
-        chunk = predict(observation)
-        late = math.ceil(delay.draw(rng) * task.fps - _ROUNDING) if robot.actions else 0
-        for _ in range(late):
-            stalls += robot.send(robot.actions[-1])
-        return chunk
-
-    controller: Controller
-    if settings.asynchronous:
-        worker = _LateWorker(predict, robot, lambda: delay.draw(rng))
-        controller = AsynchronousController(predict, settings, policy.features, clock=robot.clock, worker=worker)
-    else:
-        controller = Controller(predict_late, settings, policy.features)
+    robot = SimulatedRobot(env, task)
+    robot.begin(seed)
+    control = DelayedControl(policy, robot, delay, settings, rng=np.random.default_rng((seed, 1)))
     policy.reset()
     while not robot.is_over:
-        try:
-            robot.send(controller.act(_Observed(robot)))
-        except UnreachableError:  # the arm stays where it is for that tick
-            unreachable += 1
-            robot.send(robot.actions[-1] if robot.actions else robot.vectors[STATE])
+        robot.send(control.act())
     result = episode_result(seed, robot.info, np.stack(robot.actions), task.fps)
     return DelayedEpisode(
-        result=replace(result, unreachable=unreachable, limited=controller.executor.limiter.ticks),
-        stalls=stalls + (controller.stalls if isinstance(controller, AsynchronousController) else 0),
-        chunks=chunks,
+        result=replace(result, unreachable=control.unreachable, limited=control.controller.executor.limiter.ticks),
+        stalls=control.stalls,
+        chunks=control.chunks,
     )
 
 
@@ -134,17 +108,24 @@ _ROUNDING = 1e-6
 """Ticks by which sums of floats may be off."""
 
 
-class _Robot:
+class SimulatedRobot:
     """The simulation as a robot that goes on while its policy thinks."""
 
-    def __init__(self, env: PickPlaceEnv, task: TaskConfig, seed: int) -> None:
+    def __init__(self, env: PickPlaceEnv, task: TaskConfig) -> None:
+        """Take the simulation, without cameras of its own, and the task with those that the policy looks through."""
         self.env = env
         self.task = task
-        self.vectors, self.info = env.reset(seed=seed)
+        self.vectors: dict[str, np.ndarray] = {}
+        self.info: dict[str, Any] = {}
         self.actions: list[np.ndarray] = []
         self.is_over = False
         self.waited = 0.0
         """For the first chunk [s]; the arm has not begun by then."""
+
+    def begin(self, seed: int, options: dict[str, Any] | None = None) -> None:
+        """Begin an episode; see `PickPlaceEnv.reset`."""
+        self.vectors, self.info = self.env.reset(seed=seed, options=options)
+        self.actions, self.is_over, self.waited = [], False, 0.0
 
     def send(self, action: np.ndarray) -> bool:
         """Do as told for a tick; False where the episode has ended before."""
@@ -160,10 +141,67 @@ class _Robot:
         return self.waited + len(self.actions) / self.task.fps
 
 
+class DelayedControl:
+    """What decides a simulated robot's actions: a policy whose chunks come late."""
+
+    def __init__(
+        self,
+        policy: PredictingPolicy,
+        robot: SimulatedRobot,
+        delay: Delay,
+        settings: ExecutorSettings | None,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
+        """Take the parts of an episode that begins; the arguments are those of `delayed_episode`."""
+        settings = settings or policy.executor_settings
+        self._policy = policy
+        self._robot = robot
+        self._delay = delay
+        self._rng = rng
+        self._held = 0
+        self.chunks = 0
+        """How many were predicted."""
+        if settings.asynchronous:
+            worker = _LateWorker(self._predict, robot, lambda: delay.draw(rng))
+            self.controller: Controller = AsynchronousController(
+                self._predict, settings, policy.features, clock=robot.clock, worker=worker
+            )
+        else:
+            self.controller = Controller(self._predict_late, settings, policy.features)
+
+    @property
+    def unreachable(self) -> int:
+        """Ticks in which the policy asked for what the arm cannot do, and the arm stayed where it was."""
+        return self.controller.unreachable
+
+    @property
+    def stalls(self) -> int:
+        """Ticks in which the arm held its last command because no action was there."""
+        of = self.controller
+        return self._held + (of.stalls if isinstance(of, AsynchronousController) else 0)
+
+    def act(self) -> np.ndarray:
+        """Return the action (A,) of this tick; the robot may have gone on some ticks meanwhile."""
+        return self.controller.act(_Observed(self._robot))
+
+    def _predict(self, observation: Observation) -> np.ndarray:
+        self.chunks += 1
+        return self._policy.predict_chunk(observation)
+
+    def _predict_late(self, observation: Observation) -> np.ndarray:
+        chunk = self._predict(observation)
+        robot = self._robot
+        late = math.ceil(self._delay.draw(self._rng) * robot.task.fps - _ROUNDING) if robot.actions else 0
+        for _ in range(late):
+            self._held += robot.send(robot.actions[-1])
+        return chunk
+
+
 class _Observed(Mapping[str, Any]):
     """What the robot sees now; a picture is rendered when it is looked at."""
 
-    def __init__(self, robot: _Robot) -> None:
+    def __init__(self, robot: SimulatedRobot) -> None:
         self._robot = robot
         self._cameras = {image_key(camera): camera for camera in robot.task.cameras}
 
@@ -184,7 +222,7 @@ class _LateWorker:
     """Predicts at once, from what is seen now, and gives the chunk away when its time has come."""
 
     def __init__(
-        self, predict: Callable[[Observation], np.ndarray], robot: _Robot, draw_delay: Callable[[], float]
+        self, predict: Callable[[Observation], np.ndarray], robot: SimulatedRobot, draw_delay: Callable[[], float]
     ) -> None:
         self._predict = predict
         self._robot = robot

@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from foreact.errors import SimulationError
 from foreact.sim.backend import mujoco
-from foreact.sim.layout import sample_layout
+from foreact.sim.layout import Layout, retargeted, sample_layout
 from foreact.sim.looks import Looks
 from foreact.sim.outcome import Facts, Outcome, OutcomeTracker, closing_offsets
 from foreact.sim.rendering import SceneRenderer, project
@@ -61,6 +61,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         *,
         render_mode: str | None = None,
         render_size: tuple[int, int] = (256, 256),
+        spare_blocks: int = 0,
     ) -> None:
         """Build the scene.
 
@@ -68,6 +69,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             task: The task, or the name of a level.
             render_mode: "rgb_array" has `render()` return both cameras side by side.
             render_size: Height and width [pixels] of each of those two pictures.
+            spare_blocks: Blocks that no drawn scene uses, for layouts of one's own.
 
         Raises:
             ConfigError: If the level does not exist.
@@ -79,14 +81,16 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.render_mode = render_mode
         self.render_size = render_size
         self.metadata = {**self.metadata, "render_fps": self.task.fps}
-        self.model = build_model(self.task)
+        self.model = build_model(self.task, spare_blocks)
         self.data = mujoco.MjData(self.model)
         self.action_names = ACTION_NAMES
         self._looks = Looks(self.model)
         self._renderer: SceneRenderer | None = None
+        self._outcome: Outcome | None = None
+        self._closed = False
         n_substeps = round(1.0 / self.task.fps / self.model.opt.timestep)
         self._substeps = np.arange(1, n_substeps + 1)[:, None]
-        names = [block_name(index) for index in range(1 + self.task.confusers[1])]
+        names = [block_name(index) for index in range(1 + self.task.confusers[1] + spare_blocks)]
         # Looked up once: by name, they would take a tenth of a step's time.
         self._pads = [self.model.geom(name).id for name in ("fixed_pad", "moving_pad")]
         self._blocks = [self.model.body(name).id for name in names]
@@ -112,13 +116,17 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         Args:
             seed: Any whole number from 0 on; None goes on with the random numbers of the episode before.
             options: `target` (0, 1, ..) draws a scene in which each block could be the target and takes this one: the
-                same seed shows the same scene with another block cued.
+                same seed shows the same scene with another block cued. `layout` (a `Layout`) stands in the place of
+                the one drawn; all else is as the seed has it.
 
         Raises:
             SimulationError: If the task's blocks cannot be placed, or there is no such block.
         """
         super().reset(seed=seed)
-        self.layout = sample_layout(self.task, self.np_random, target=(options or {}).get("target"))
+        options = options or {}
+        self.layout = sample_layout(self.task, self.np_random, target=options.get("target"))
+        if "layout" in options:
+            self.layout = self._fitting(options["layout"])
         if self.task.looks == "vary":
             self._looks.vary(self.np_random)
         mujoco.mj_resetData(self.model, self.data)
@@ -131,12 +139,48 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.data.ctrl[:] = self._command
         mujoco.mj_forward(self.model, self.data)
 
-        self._steps = 0
-        self._tracker = OutcomeTracker()
-        self._outcome: Outcome | None = None
-        self._closing = (float("inf"), float("inf"))
-        self._closed = False
+        self._begin_to_judge()
         return self._observation(), self._info()
+
+    def rearrange(self, layout: Layout) -> None:
+        """Change the table while the episode goes on; blocks whose place is the same stay where they are by now.
+
+        Raises:
+            SimulationError: If it has more blocks than the scene.
+        """
+        before, self.layout = self.layout, self._fitting(layout)
+        self.model.body("bowl").pos[:2] = layout.bowl
+        old, new = ([*zip([of.target, *of.confusers], of.yaws, strict=True)] for of in (before, layout))
+        for index in range(len(self._blocks)):
+            is_same = index < min(len(old), len(new)) and np.array_equal(old[index][0], new[index][0])
+            if not (is_same and old[index][1] == new[index][1]):
+                self._place_block(index)
+        mujoco.mj_forward(self.model, self.data)
+
+    def retarget(self, block: int, cue: np.ndarray) -> None:
+        """Cue another block while the arm goes on, and judge the episode from here on.
+
+        Args:
+            block: 0 is the target so far, the confusers follow. It becomes block 0; blocks are alike.
+            cue: What the policy is told (2,) [m].
+
+        Raises:
+            SimulationError: If there is no such block.
+        """
+        self.layout = retargeted(self.layout, block, cue)
+        one, other = (self.data.joint(block_name(index)) for index in (0, block))
+        for ours, theirs in ((one.qpos, other.qpos), (one.qvel, other.qvel)):
+            ours[:], theirs[:] = theirs.copy(), ours.copy()
+        mujoco.mj_forward(self.model, self.data)
+        self._begin_to_judge()
+
+    def brighten(self, brightness: float) -> None:
+        """Make the lights so many times as bright, until looks are drawn again."""
+        self._looks.brighten(brightness)
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """Return the observation as it is now."""
+        return self._observation()
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Advance by one control period.
@@ -221,15 +265,35 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Return the middle between the pads, however far open (3,) [m]."""
         return self.data.geom_xpos[self._pads].mean(axis=0)
 
+    def _begin_to_judge(self) -> None:
+        self._steps = 0
+        self._tracker = OutcomeTracker()
+        self._outcome = None
+        self._closing = (float("inf"), float("inf"))
+        self._closed = False
+
+    def _fitting(self, layout: Layout) -> Layout:
+        if 1 + len(layout.confusers) > len(self._blocks):
+            raise SimulationError(
+                f"the layout has {1 + len(layout.confusers)} blocks, the scene has {len(self._blocks)}; build it with "
+                "spare_blocks"
+            )
+        return layout
+
     def _place_blocks(self) -> None:
-        positions = [self.layout.target, *self.layout.confusers]
         for index in range(len(self._blocks)):
-            used = index < len(positions)
-            x, y = positions[index] if used else (PARKED[0], PARKED[1] + 0.1 * index)
-            yaw = self.layout.yaws[index] if used else 0.0
-            pose = (x, y, BLOCK_SIZE / 2, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
-            self.data.joint(block_name(index)).qpos[:] = pose
-            self.model.geom(block_name(index)).rgba[3] = float(used)
+            self._place_block(index)
+
+    def _place_block(self, index: int) -> None:
+        """Put a block where the layout has it, at rest; one that it does not use out of sight."""
+        positions = [self.layout.target, *self.layout.confusers]
+        used = index < len(positions)
+        x, y = positions[index] if used else (PARKED[0], PARKED[1] + 0.1 * index)
+        yaw = self.layout.yaws[index] if used else 0.0
+        joint = self.data.joint(block_name(index))
+        joint.qpos[:] = (x, y, BLOCK_SIZE / 2, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
+        joint.qvel[:] = 0.0
+        self.model.geom(block_name(index)).rgba[3] = float(used)
 
     def _facts(self) -> Facts:
         blocks = self.block_positions()

@@ -75,15 +75,33 @@ def sample_layout(task: TaskConfig, rng: np.random.Generator, target: int | None
             noise = _sample_noise(task, rng)
             if chosen:  # a child of the generator, so that what is drawn next is the same for every target
                 noise = _sample_noise(task, rng.spawn(chosen)[-1])
-            order = np.arange(len(blocks))
-            order[[0, chosen]] = chosen, 0
-            blocks, yaws = blocks[order], yaws[order]
-            return Layout(target=blocks[0], confusers=blocks[1:], yaws=yaws, bowl=bowl, cue=blocks[0] + noise)
+            drawn = Layout(target=blocks[0], confusers=blocks[1:], yaws=yaws, bowl=bowl, cue=blocks[0])
+            return retargeted(drawn, chosen, blocks[chosen] + noise)
     raise SimulationError(
         f"no place found for the target and {n_confusers} confusers; lower task.min_separation "
         f"({task.min_separation} m), task.confusers or task.exclude_radius ({task.exclude_radius} m), or list other "
         "task.positions"
     )
+
+
+def retargeted(layout: Layout, block: int, cue: np.ndarray) -> Layout:
+    """Return a layout in which another block is the target.
+
+    Args:
+        layout: As it is.
+        block: 0 is the target, the confusers follow; the two change places in the order.
+        cue: What the policy is told (2,) [m].
+
+    Raises:
+        SimulationError: If there is no such block.
+    """
+    blocks = np.array([layout.target, *layout.confusers])
+    if not 0 <= block < len(blocks):
+        raise SimulationError(f"block {block} cannot be the target: this scene has blocks 0 to {len(blocks) - 1}")
+    order = np.arange(len(blocks))
+    order[[0, block]] = block, 0
+    blocks = blocks[order]
+    return Layout(target=blocks[0], confusers=blocks[1:], yaws=layout.yaws[order], bowl=layout.bowl, cue=np.array(cue))
 
 
 def _sample_bowl(rng: np.random.Generator) -> np.ndarray:

@@ -27,6 +27,7 @@ class Looks:
         self._ambient = model.vis.headlight.ambient.copy()
         self._camera = model.camera("overhead").pos.copy(), model.camera("overhead").quat.copy()
         self._groups = [self._geoms("world"), self._geoms("bowl"), self._geoms("block")]
+        self._brightness = 1.0
 
     def restore(self) -> None:
         """Make everything look as built."""
@@ -34,6 +35,7 @@ class Looks:
         model.geom_rgba[:] = self._colors
         model.light_pos[:], model.light_diffuse[:] = self._lamp
         model.vis.headlight.ambient[:] = self._ambient
+        self._brightness = 1.0
         camera = model.camera("overhead")
         camera.pos[:], camera.quat[:] = self._camera
         camera.fovy[:] = OVERHEAD_FOVY
@@ -54,6 +56,13 @@ class Looks:
         camera = model.camera("overhead")
         camera.pos[:], camera.quat[:] = position, look_at(position, target, up=OVERHEAD_UP)
         camera.fovy[:] = OVERHEAD_FOVY + rng.uniform(*FIELD_OF_VIEW)
+
+    def brighten(self, brightness: float) -> None:
+        """Make the lights so many times as bright as they were built or drawn, until looks are drawn again."""
+        factor = brightness / self._brightness
+        self._model.light_diffuse[:] *= factor
+        self._model.vis.headlight.ambient[:] *= factor
+        self._brightness = brightness
 
     def _geoms(self, body: str) -> np.ndarray:
         """Return the geoms of the bodies whose name starts so."""

@@ -46,11 +46,12 @@ _PAD = (0.004, 0.007, 0.009)  # half sizes [m]
 _TIMESTEP = 0.005  # [s] at most; the control period is a multiple of it
 
 
-def build_model(task: TaskConfig) -> mujoco.MjModel:
+def build_model(task: TaskConfig, spare_blocks: int = 0) -> mujoco.MjModel:
     """Return the compiled scene for a task, with the bowl and the blocks at places that a reset overwrites.
 
     Args:
         task: Decides the number of blocks and the control rate that the physics step must divide.
+        spare_blocks: More blocks than the task uses.
     """
     spec = _robot(meshes=True)
     steps = math.ceil(1.0 / task.fps / _TIMESTEP)
@@ -70,7 +71,7 @@ def build_model(task: TaskConfig) -> mujoco.MjModel:
     _add_pads(spec)
     _add_table(spec)
     _add_bowl(spec)
-    for index in range(1 + task.confusers[1]):
+    for index in range(1 + task.confusers[1] + spare_blocks):
         _add_block(spec, block_name(index))
     _add_cameras(spec)
     return spec.compile()

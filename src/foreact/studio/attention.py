@@ -1,0 +1,86 @@
+"""What the decoder attends to, beside what the interventions show: attention is not use (diagnose/attention.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from foreact.diagnose.attention import attention_weights
+from foreact.errors import ConfigError
+from foreact.model.transformer import Attention
+from foreact.policy.observation import read_observations
+from foreact.policy.policy import Policy
+from foreact.studio.shelf import SharedPolicy
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CameraAttention:
+    """The attention to one picture as the network gets it."""
+
+    camera: str
+    picture: np.ndarray
+    """uint8 (H, W, 3), spread to the full range."""
+    weights: np.ndarray
+    """(h, w) by cell of the feature map, mean over heads and the chunk's steps; a share of all attention."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttentionSeen:
+    """Where the last decoder layer's attention goes."""
+
+    cameras: tuple[CameraAttention, ...]
+    shares: Mapping[str, float]
+    """By input: latent, state, coordinate where it has tokens of its own, and each camera; they add up to 1."""
+
+
+def attention_seen(shared: SharedPolicy, observation: Mapping[str, np.ndarray]) -> AttentionSeen:
+    """Look into the network while it answers to one observation.
+
+    Raises:
+        ConfigError: If the policy is a bundle, into which one cannot look.
+    """
+    policy = shared.policy
+    if not isinstance(policy, Policy):
+        raise ConfigError("attention cannot be seen in a bundle; give the studio the run")
+    network = policy.predictor.network
+    layers = list(network.decoder.layers)
+    cross = layers[-1].cross_attention
+    assert isinstance(cross, Attention)
+    kept: list[torch.Tensor] = []
+
+    def look(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        kept.append(attention_weights(cross, arguments[0], arguments[1]).mean(dim=(0, 1, 2)))
+
+    with shared.asking, torch.inference_mode():
+        raw = read_observations([observation], policy.features).to(policy.device)
+        handle = cross.register_forward_pre_hook(look)
+        try:
+            policy.predict(raw)
+        finally:
+            handle.remove()
+        pictures = policy.inputs.prepare(raw, cells=network.feature_sizes).images
+    paid = kept[0].cpu().numpy()
+    cells = paid[network.image_tokens]
+    camera_of_cell = network.camera_of_cell.cpu().numpy()
+    shares = {"latent": float(paid[0])}
+    if network.state_proj is not None:
+        shares["state"] = float(paid[1])
+    if len(cue := paid[network.cue_tokens]):
+        shares["coordinate"] = float(cue.sum())
+    cameras = []
+    for number, (name, size) in enumerate(network.feature_sizes.items()):
+        weights = cells[camera_of_cell == number]
+        shares[name] = float(weights.sum())
+        picture = _picture(pictures[name][0, :3].float().cpu().numpy())
+        cameras.append(CameraAttention(camera=name, picture=picture, weights=weights.reshape(size)))
+    return AttentionSeen(cameras=tuple(cameras), shares=shares)
+
+
+def _picture(normalised: np.ndarray) -> np.ndarray:
+    low, high = normalised.min(), normalised.max()
+    return (255 * (normalised - low) / max(high - low, 1e-6)).astype(np.uint8).transpose(1, 2, 0)

@@ -1,0 +1,273 @@
+"""The page `/data`: an episode's cameras and curves side by side in time, and what is wrong with it."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+from nicegui import run, ui
+
+from foreact.errors import ForeactError
+from foreact.finding import Finding
+from foreact.studio.drawing import Curve, panel
+from foreact.studio.moving_picture import MovingPicture
+from foreact.studio.page_frame import page_frame
+from foreact.studio.range_input import RangeInput
+from foreact.studio.recordings import Clip, Mark, Recording, marks
+
+if TYPE_CHECKING:
+    from foreact.studio.server import Studio
+
+_OFTEN = 0.05
+"""Seconds between two looks at the clock while an episode plays."""
+_MOST_EPISODES = 2000
+"""Listed by number; of more, one types the number."""
+
+
+def register(studio: Studio) -> None:
+    """Add the page to the server."""
+
+    @ui.page("/data")
+    def data() -> None:
+        page_frame("/data")
+        if not studio.recordings.names:
+            with ui.element("section").classes("card"):
+                ui.label("The studio was given no data set. Start it with: foreact studio --data FOLDER")
+            return
+        DataPage(studio)
+
+
+class DataPage:
+    """One visitor's page."""
+
+    def __init__(self, studio: Studio) -> None:
+        """Build it, and open the first data set."""
+        self._studio = studio
+        self._name = studio.recordings.names[0]
+        self._clip: Clip | None = None
+        self._images: dict[str, MovingPicture] = {}
+        self._findings: Sequence[Finding] = ()
+        self._marks: tuple[Mark, ...] = ()
+        self._frame = 0
+        self._began: tuple[float, int] | None = None
+        """When and at which frame playing began; None while it stands."""
+        self._fps = 1.0
+        names = list(studio.recordings.names)
+        with ui.element("main").classes("columns"):
+            with ui.element("div").classes("stack"):
+                with ui.element("section").classes("card").props('aria-label="episode"'):
+                    self._title = ui.label().classes("soft").props("role=status")
+                    self._error = ui.label().classes("error").props("role=alert")
+                    self._cameras = ui.element("div").classes("lanes")
+                    with ui.element("div").classes("row"):
+                        self._play_button = ui.button("Play", on_click=self._toggle).props("no-caps")
+                        ui.button("-1", on_click=lambda: self._go(-1)).props('outline aria-label="one frame back"')
+                        ui.button("+1", on_click=lambda: self._go(1)).props('outline aria-label="one frame on"')
+                        with ui.element("div").classes("grow"):
+                            self._slider = RangeInput("frame", 0, 1, 1, 0)
+                        self._slider.on_move(lambda frame: self._show(int(frame)))
+                        self._clock = ui.label().classes("soft")
+                with ui.element("section").classes("card").props('aria-label="curves"'):
+                    ui.html(
+                        '<span class="key state"></span>measured &nbsp; <span class="key action"></span>action',
+                        sanitize=False,
+                    ).classes("soft")
+                    self._curves = ui.html("", sanitize=False).classes("panels")
+            with ui.element("div").classes("stack"):
+                with ui.element("section").classes("card first").props('aria-label="choice"'):
+                    self._data = ui.select(names, value=self._name, label="Data set", on_change=self._on_data)
+                    self._episode = ui.select([], label="Episode", on_change=self._on_episode)
+                    for field in (self._data, self._episode):
+                        field.props("dense outlined options-dense")
+                    self._about = ui.label().classes("soft")
+                with ui.element("section").classes("card").props('aria-label="findings"'):
+                    with ui.element("h2"):
+                        ui.label("What is wrong with it")
+                    with ui.element("div").classes("row"):
+                        self._inspect = ui.button("Inspect", on_click=self._on_inspect).props("outline no-caps")
+                        self._spinner = ui.spinner(size="1.2em").props('aria-label="inspecting"')
+                        self._spinner.set_visibility(False)
+                    self._said = ui.label(
+                        "Reads the whole data set as foreact inspect does; a large one takes minutes."
+                    ).classes("soft")
+                    self._list = ui.element("div").classes("timeline")
+        ui.timer(_OFTEN, self._tick)
+        ui.timer(0, self._open, once=True)
+
+    @property
+    def _recording(self) -> Recording:
+        return self._studio.recordings[self._name]
+
+    async def _on_data(self, event: object) -> None:
+        self._name = str(self._data.value)
+        await self._open()
+
+    async def _open(self) -> None:
+        """Read a data set's metadata, and its first episode."""
+        try:
+            source = await run.io_bound(lambda: self._recording.source)
+        except ForeactError as error:
+            self._error.set_text(str(error))
+            return
+        if source is None:  # the server stops
+            return
+        indices = list(source.episode_indices)
+        features = source.features
+        self._fps = features.fps
+        cameras = ", ".join(f"{of.name} {of.height}x{of.width}" for of in features.cameras) or "no cameras"
+        self._about.set_text(
+            f"{len(indices)} episodes, {sum(source.lengths.values())} frames, {features.fps:g} Hz; {cameras}; "
+            f"{type(source).__name__.removesuffix('Source')}"
+        )
+        self._take_report()
+        self._episode.set_options(indices[:_MOST_EPISODES], value=indices[0])
+
+    async def _on_episode(self, event: object) -> None:
+        index = self._episode.value
+        if index is None:
+            return
+        self._title.set_text(f"reading episode {index} ...")
+        self._stop()
+        try:
+            clip = await run.io_bound(self._recording.clip, int(index))
+        except ForeactError as error:
+            self._clip = None
+            self._error.set_text(str(error))
+            self._title.set_text("")
+            self._curves.set_content("")
+            self._cameras.clear()
+            return
+        if clip is None:  # the server stops
+            return
+        self._clip = clip
+        self._error.set_text("; ".join(f"{camera}: {why}" for camera, why in clip.damaged.items()))
+        self._title.set_text(f"episode {index}: {clip.episode.task or 'no task'}, {clip.episode.length} frames")
+        self._images = {}
+        self._cameras.clear()
+        with self._cameras:
+            for camera, pictures in clip.pictures.items():
+                if pictures:
+                    with ui.element("figure").classes("recorded"):
+                        self._images[camera] = MovingPicture(clip.sizes[camera], html.escape(camera))
+                        with ui.element("figcaption"):
+                            ui.label(camera)
+        self._show_findings()
+        self._slider.set(0, high=clip.episode.length - 1)
+
+    async def _on_inspect(self) -> None:
+        self._spinner.set_visibility(True)
+        self._inspect.disable()
+        try:
+            await run.io_bound(self._recording.inspect)
+        except ForeactError as error:
+            self._said.set_text(str(error))
+        else:
+            self._take_report()
+            self._show_findings()
+            self._show(self._frame)
+        finally:
+            self._spinner.set_visibility(False)
+            self._inspect.enable()
+
+    def _take_report(self) -> None:
+        report = self._recording.report
+        self._findings = () if report is None else report.findings
+        if report is not None:
+            self._said.set_text(f"{report.counts}; {report.looked_at}")
+
+    def _show_findings(self) -> None:
+        """List what is wrong with the episode that is open, then with the others."""
+        if self._clip is None:
+            return
+        episode = self._clip.episode
+        self._marks = marks(self._findings, episode)
+        here = {mark.title for mark in self._marks}
+        self._list.clear()
+        with self._list:
+            for mark in self._marks:
+                where = "the whole episode" if mark.is_whole else f"frames {mark.start} to {mark.stop - 1}"
+                self._add_finding(mark.severity, mark.title, where, mark.text, frame=mark.start)
+            for finding in self._findings:
+                if finding.severity in ("fault", "warning") and finding.title not in here:
+                    episodes = finding.evidence.get("episodes") or ()
+                    other = int(episodes[0]) if episodes else None
+                    where = "the data set" if other is None else f"not this episode; go to {other}"
+                    self._add_finding(finding.severity, finding.title, where, finding.verdict, episode=other)
+
+    def _add_finding(
+        self, severity: str, title: str, where: str, text: str, *, frame: int | None = None, episode: int | None = None
+    ) -> None:
+        def go() -> None:
+            if frame is not None:
+                self._stop()
+                self._slider.set(frame)
+            elif episode is not None:
+                self._episode.set_value(episode)
+
+        with ui.element("button").classes(f"mark {severity}").props("type=button").on("click", go):
+            ui.label(f"{severity}: {title} ({where})")
+            ui.label(text).classes("soft")
+
+    def _toggle(self) -> None:
+        if self._began is not None:
+            self._stop()
+        elif self._clip is not None:
+            if self._frame >= self._clip.episode.length - 1:
+                self._slider.set(0)
+            self._began = (time.perf_counter(), self._frame)
+            self._play_button.set_text("Stop")
+
+    def _stop(self) -> None:
+        self._began = None
+        self._play_button.set_text("Play")
+
+    def _go(self, frames: int) -> None:
+        self._stop()
+        if self._clip is not None:
+            self._slider.set(int(np.clip(self._frame + frames, 0, self._clip.episode.length - 1)))
+
+    def _tick(self) -> None:
+        if self._began is None or self._clip is None:
+            return
+        began, first = self._began
+        frame = first + int((time.perf_counter() - began) * self._fps)
+        last = self._clip.episode.length - 1
+        if frame != self._frame:
+            self._slider.set(min(frame, last))
+        if frame >= last:
+            self._stop()
+
+    def _show(self, frame: int) -> None:
+        clip = self._clip
+        if clip is None:
+            return
+        self._frame = frame
+        for camera, element in self._images.items():
+            path = f"{quote(self._name)}/{clip.episode.index}/{quote(camera)}/{frame}"
+            element.show(f"/studio/frame/{path}")
+        self._clock.set_text(f"frame {frame}, {frame / self._fps:.2f} s")
+        self._curves.set_content(episode_panels(clip, self._recording, frame, self._marks))
+
+
+def episode_panels(clip: Clip, recording: Recording, frame: int, found: Sequence[Mark]) -> str:
+    """Return an episode's curves, state and action of the same name together, with what is wrong as bands behind."""
+    episode, features = clip.episode, recording.source.features
+    columns: dict[str, list[Curve]] = {}
+    frames = np.arange(episode.length)
+    if episode.state is not None:
+        for dim, name in enumerate(features.state_names):
+            columns.setdefault(name, []).append(Curve(kind="state", x=frames, y=episode.state[:, dim]))
+    for dim, name in enumerate(features.action_names):
+        columns.setdefault(name, []).append(Curve(kind="action", x=frames, y=episode.action[:, dim]))
+    bands = [(of.start, of.stop, of.severity) for of in found if not of.is_whole]
+    figures = []
+    for name, curves in columns.items():
+        value = float(curves[0].y[frame])
+        drawn = panel(curves, f"{name}: {value:.3g}", span=(0, max(1, episode.length - 1)), now=frame, bands=bands,
+                      flattest=1e-3)  # fmt: skip
+        figures.append(f"<figure><figcaption>{html.escape(name)} <b>{value:.3g}</b></figcaption>{drawn}</figure>")
+    return "".join(figures)

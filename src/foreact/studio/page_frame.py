@@ -1,0 +1,40 @@
+"""What all pages of the studio have: the style, the top with its links, light or dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nicegui import ui
+
+_STYLE = Path(__file__).parent / "style.css"
+_LINKS = (("/", "Live"), ("/data", "Data sets"))
+
+
+def page_frame(here: str) -> None:
+    """Begin a page; `here` is its address."""
+    ui.add_css(_STYLE.read_text(encoding="utf-8"))
+    ui.colors(primary="#1d5fb8", dark="#202226", dark_page="#16171a", negative="#b42318")
+    dark = ui.dark_mode(None)
+    with ui.element("header").classes("top"):
+        with ui.element("h1"):
+            ui.label("foreact studio")
+        with ui.element("nav").props('aria-label="pages"'):
+            for address, name in _LINKS:
+                link = ui.link(name, address)
+                if address == here:
+                    link.props('aria-current="page"')
+        choice = ui.toggle({None: "auto", False: "light", True: "dark"}, value=None)
+        choice.on_value_change(lambda event: dark.set_value(event.value))
+        choice.props('dense unelevated no-caps size=sm aria-label="light or dark"')
+
+
+def full(most: int) -> None:
+    """Show a visitor that there is no room."""
+    with ui.element("section").classes("card").props("role=alert"):
+        with ui.element("h2"):
+            ui.label("The studio is full")
+        ui.label(
+            f"{most} page{'s' * (most != 1)} with a simulation {'are' if most != 1 else 'is'} open already, and more "
+            "would slow all of them down. Close one and reload this page, or start the studio with a larger "
+            "--max-sessions."
+        )

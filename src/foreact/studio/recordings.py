@@ -1,0 +1,210 @@
+"""Data sets that the studio was given, an episode at a time: pictures, curves, and what `foreact inspect` finds."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from foreact.data.source import EpisodeSource, open_source
+from foreact.errors import ConfigError, DataError
+from foreact.finding import Finding, Severity
+from foreact.inspection.report import Report, inspect
+from foreact.records import Episode
+from foreact.studio.shelf import short_names
+
+_LONGEST = 360
+"""Pixels of a picture's longer side."""
+_MOST_PICTURES = 3000
+"""Of a clip, all cameras together, about 40 MB; of a longer episode every second one is kept, or every third."""
+_KEPT = 2
+"""Clips in memory."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """One episode as it is shown."""
+
+    episode: Episode
+    pictures: Mapping[str, Sequence[bytes]]
+    """JPEG files by camera."""
+    sizes: Mapping[str, tuple[int, int]]
+    """Height and width [pixels] as recorded, by camera."""
+    every: int
+    """Frames between two pictures."""
+    damaged: Mapping[str, str]
+    """By camera, why it has no pictures, or not all."""
+
+    def picture(self, camera: str, frame: int) -> bytes | None:
+        """Return the latest picture at a frame; None where there is none."""
+        of = self.pictures.get(camera, ())
+        return of[min(max(frame, 0) // self.every, len(of) - 1)] if of else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A finding on an episode's timeline."""
+
+    start: int
+    """First frame."""
+    stop: int
+    """Frame after the last."""
+    severity: Severity
+    title: str
+    text: str
+    is_whole: bool
+    """Whether it concerns the episode as a whole, and no frames in particular."""
+
+
+class Recording:
+    """A data set, read when it is first looked at; its methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Take where it is."""
+        self.path = path
+        self._source: EpisodeSource | None = None
+        self._report: Report | None = None
+        self._clips: OrderedDict[int, Clip] = OrderedDict()
+        self._reading = threading.Lock()
+
+    @property
+    def source(self) -> EpisodeSource:
+        """The open data set.
+
+        Raises:
+            DataError: If there is none, or it is damaged.
+        """
+        with self._reading:
+            return self._opened()
+
+    def clip(self, index: int) -> Clip:
+        """Return an episode with all of its pictures.
+
+        Raises:
+            DataError: If there is no such episode, or its vectors are damaged.
+        """
+        with self._reading:
+            if index not in self._clips:
+                self._clips[index] = _read_clip(self._opened(), index)
+                while len(self._clips) > _KEPT:
+                    self._clips.popitem(last=False)
+            self._clips.move_to_end(index)
+            return self._clips[index]
+
+    @property
+    def report(self) -> Report | None:
+        """What `inspect` found; None before it was called."""
+        return self._report
+
+    def inspect(self) -> Report:
+        """Return what `foreact inspect` finds in the whole data set; takes minutes where it is large.
+
+        Raises:
+            DataError: If no episode can be read.
+        """
+        if self._report is None:
+            # With files of its own: clips are looked at meanwhile.
+            self._report = inspect(open_source(self.path))
+        return self._report
+
+    def _opened(self) -> EpisodeSource:
+        if self._source is None:
+            self._source = open_source(self.path)
+        return self._source
+
+
+class Recordings:
+    """Those that were given by name. Nothing else can be opened."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Take where they are."""
+        self._by_name = {name: Recording(path) for name, path in zip(short_names(paths), paths, strict=True)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order given."""
+        return tuple(self._by_name)
+
+    def __getitem__(self, name: str) -> Recording:
+        """Return one; raises ConfigError where there is none of that name."""
+        if name not in self._by_name:
+            raise ConfigError(f"the studio was not given a data set '{name}'")
+        return self._by_name[name]
+
+
+def marks(findings: Sequence[Finding], episode: Episode) -> tuple[Mark, ...]:
+    """Return what the findings say of one episode, worst first as they are; those that are fine say nothing."""
+    found = []
+    for finding in findings:
+        if finding.severity not in ("fault", "warning"):
+            continue
+        stretches = _stretches(finding.evidence, episode.index, episode.length)
+        is_whole = not stretches
+        if is_whole and episode.index in finding.evidence.get("episodes", ()):
+            stretches = [(0, episode.length)]
+        for start, stop in stretches:
+            found.append(
+                Mark(
+                    start=start,
+                    stop=stop,
+                    severity=finding.severity,
+                    title=finding.title,
+                    text=finding.verdict,
+                    is_whole=is_whole,
+                )
+            )
+    return tuple(found)
+
+
+def _stretches(evidence: Mapping[str, object], index: int, length: int) -> list[tuple[int, int]]:
+    """Return the frames [start, stop) that a finding's evidence names in an episode."""
+    name = str(index)
+    found: list[tuple[int, int]] = []
+    for of in _mapping(evidence.get("first_frame_and_count")).values():
+        if name in _mapping(of):
+            first, count = _mapping(of)[name]
+            found.append((first, first + count))
+    found += [(start, stop) for start, stop in _mapping(evidence.get("frames_by_episode")).get(name, ())]
+    for of in _mapping(evidence.get("frame_by_episode")).values():
+        if index in _mapping(of):
+            found.append((_mapping(of)[index], _mapping(of)[index] + 1))
+    return [(max(0, start), min(stop, length)) for start, stop in found]
+
+
+def _mapping(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _read_clip(source: EpisodeSource, index: int) -> Clip:
+    if index not in source.episode_indices:
+        raise DataError(f"'{source.root}' has no episode {index}")
+    episode = source.episode(index)
+    cameras = [camera.name for camera in source.features.cameras]
+    sizes = {camera.name: (camera.height, camera.width) for camera in source.features.cameras}
+    every = -(-episode.length * max(1, len(cameras)) // _MOST_PICTURES)
+    pictures: dict[str, list[bytes]] = {}
+    damaged: dict[str, str] = {}
+    for camera in cameras:
+        pictures[camera] = []
+        try:
+            for frame in source.frames(index, camera, every):
+                pictures[camera].append(jpeg(frame))
+        except DataError as error:
+            damaged[camera] = str(error)
+    return Clip(episode=episode, pictures=pictures, sizes=sizes, every=every, damaged=damaged)
+
+
+def jpeg(picture: np.ndarray, longest: int = _LONGEST) -> bytes:
+    """Return a picture, uint8 (H, W, 3), as a JPEG file, made smaller where its longer side is more than this."""
+    image = Image.fromarray(picture)
+    image.thumbnail((longest, longest))
+    file = BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return file.getvalue()

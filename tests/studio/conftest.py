@@ -1,0 +1,71 @@
+"""A studio with an untrained policy and a data set, and a browser to look at it with."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from foreact.sim.record import RecordConfig, record
+from foreact.sim.task import level
+from studio.running import RunningStudio
+from tiny import TINY
+from untrained import save_untrained
+
+_ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def sim_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two demonstrations of the scripted expert, both cameras of 32 x 32."""
+    out = tmp_path_factory.mktemp("studio") / "demonstrations"
+    task = level("L1", overhead_size=(32, 32), wrist_size=(32, 32))
+    record(RecordConfig(task=task, episodes=2, seed=5), out, workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def untrained_run(tmp_path_factory: pytest.TempPathFactory, sim_recording: Path) -> Path:
+    """A policy that moves the arm somewhere."""
+    path = tmp_path_factory.mktemp("studio") / "untrained"
+    save_untrained(sim_recording, path, TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium. Not for the session: playwright's event loop would be in the way of other tests' own."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed, so no page was looked at; type: sh scripts/browser.sh")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def studio(untrained_run: Path, sim_recording: Path, dataset: Path) -> Iterator[RunningStudio]:
+    """With the expert, an untrained policy and two data sets, and room for two."""
+    running = RunningStudio(
+        str(untrained_run), "--data", str(sim_recording), str(dataset), "--max-sessions", "2", "--level", "L1"
+    )
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page, whose console must stay without errors."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []

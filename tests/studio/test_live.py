@@ -1,0 +1,249 @@
+"""A scene that goes on by itself: what is asked of it happens, and nothing that goes wrong ends it."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foreact.errors import ConfigError
+from foreact.sim.env import PickPlaceEnv
+from foreact.sim.task import level
+from foreact.studio.clicking import read_click
+from foreact.studio.drawing import joint_panels, overhead_marks, to_pixels, to_table
+from foreact.studio.live import MOST_CONFUSERS, NEAREST, Live
+from foreact.studio.setup import Setup, Snapshot
+from foreact.studio.shelf import EXPERT, OpenedPolicy, SharedPolicy, Shelf, executed, short_names
+from foreact_runtime.limits import Limits
+from foreact_runtime.settings import ExecutorSettings
+from studio.sim_policy import FEATURES, STEPS, Written, stays, told
+
+PATIENCE_S = 30
+
+
+class OneShelf(Shelf):
+    """A shelf with one policy that was never on disk."""
+
+    def __init__(self, policy: OpenedPolicy) -> None:
+        super().__init__([Path("written")])
+        self._policy = SharedPolicy(policy)
+
+    def open(self, name: str, latent: object = "zero") -> SharedPolicy:
+        return self._policy
+
+
+def wait(live: Live, until: Callable[[Snapshot], bool]) -> Snapshot:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        snapshot = live.snapshot
+        if snapshot is not None and until(snapshot):
+            return snapshot
+        time.sleep(0.02)
+    raise AssertionError(f"not within {PATIENCE_S} s: {live.error}")
+
+
+@pytest.fixture(scope="module")
+def expert() -> Iterator[Live]:
+    live = Live(Shelf([]), Setup(level="L1", seed=1))
+    yield live
+    live.close()
+
+
+def test_a_click_on_a_block_has_that_block_picked(expert: Live) -> None:
+    expert.begin(as_drawn=True)
+    expert.pause(True)
+    snapshot = wait(expert, lambda of: of.is_paused and of.tick < 5)
+    pixel = to_pixels(snapshot.overhead, snapshot.blocks[1].now[None])[0]
+    click = read_click(snapshot, (pixel[0] + 2, pixel[1] - 2))
+    assert click is not None
+    assert (click.block, click.hits) == (1, True)
+    other = snapshot.blocks[1].placed
+    assert click.point == pytest.approx(other, abs=0.005)
+    expert.pick(click.block, click.point)
+    expert.pause(False)
+    after = wait(expert, lambda of: of.clicked is not None and of.outcome is not None)
+    assert after.outcome == "success"
+    assert after.blocks[0].placed == pytest.approx(other)
+    assert after.clicked == pytest.approx(click.point)
+    # A click on it in the bowl means where it stood.
+    again = read_click(after, tuple(to_pixels(after.overhead, after.blocks[0].now[None])[0]))
+    assert again is not None
+    assert again.point == pytest.approx(other)
+
+
+def test_pixel_and_table_are_each_others_inverse_for_the_camera_that_was_drawn() -> None:
+    live = Live(Shelf([]), Setup(level="L3", seed=7))
+    snapshot = wait(live, lambda of: True)
+    env = PickPlaceEnv(level("L3", cameras=()))
+    env.reset(seed=7)
+    point = np.array([0.2, 0.05, 0.0125])
+    pixel = to_pixels(snapshot.overhead, point[None])[0]
+    assert pixel == pytest.approx(env.project(point, "overhead", (384, 384)), abs=0.01)
+    assert to_table(snapshot.overhead, tuple(pixel)) == pytest.approx(point[:2], abs=1e-6)
+    live.close()
+    env.close()
+
+
+def test_the_same_seed_is_the_scene_of_an_evaluation(expert: Live) -> None:
+    expert.change(replace(expert.setup, level="L2", seed=10004))
+    snapshot = wait(expert, lambda of: of.setup.seed == 10004)
+    env = PickPlaceEnv(level("L2", cameras=()))
+    observation, info = env.reset(seed=10004)
+    assert snapshot.blocks[0].placed == pytest.approx(info["target"])
+    assert snapshot.cue == pytest.approx(info["cue"])
+    assert snapshot.states[0] == pytest.approx(observation["observation.state"])
+    env.close()
+    expert.change(Setup(level="L1", seed=1))
+    wait(expert, lambda of: of.setup.seed == 1)
+
+
+def test_a_step_goes_on_by_one_tick_and_a_pause_by_none(expert: Live) -> None:
+    expert.pause(True)
+    expert.begin()
+    before = wait(expert, lambda of: of.is_paused and of.tick == 1 and of.outcome is None)
+    expert.step()
+    after = wait(expert, lambda of: of.tick > before.tick)
+    time.sleep(0.3)
+    assert expert.snapshot is not None
+    assert expert.snapshot.tick == after.tick == before.tick + 1
+    expert.pause(False)
+
+
+def test_blocks_are_moved_added_and_taken_away_and_keep_apart(expert: Live) -> None:
+    expert.begin(as_drawn=True)
+    expert.pause(True)
+    snapshot = wait(expert, lambda of: of.is_paused and of.tick == 1 and len(of.blocks) == 2)
+    expert.move_block(1, snapshot.blocks[0].placed)  # where another one stands
+    moved = wait(expert, lambda of: not np.allclose(of.blocks[1].placed, snapshot.blocks[1].placed))
+    apart = np.linalg.norm(moved.blocks[1].placed - moved.blocks[0].placed)
+    assert NEAREST <= apart < NEAREST + 0.006
+    for _ in range(5):
+        expert.add_confuser()
+    many = wait(expert, lambda of: len(of.blocks) == 1 + MOST_CONFUSERS)
+    places = np.array([of.now[:2] for of in many.blocks])
+    distances = np.linalg.norm(places[:, None] - places, axis=-1)[np.triu_indices(len(places), k=1)]
+    assert distances.min() > 0.025 * 2**0.5
+    for _ in range(5):
+        expert.remove_confuser()
+    wait(expert, lambda of: len(of.blocks) == 1)
+    expert.begin()
+    assert len(wait(expert, lambda of: of.tick == 1).blocks) == 1, "a scene that begins again keeps its changes"
+    expert.begin(as_drawn=True)
+    assert len(wait(expert, lambda of: len(of.blocks) == 2).blocks) == 2
+    expert.pause(False)
+
+
+def test_what_a_policy_is_told_is_the_click_with_the_noise_that_was_set() -> None:
+    seen: list[np.ndarray] = []
+
+    def note(observation: object) -> np.ndarray:
+        seen.append(told(observation)[:2])  # type: ignore[arg-type]
+        return stays(observation)  # type: ignore[arg-type]
+
+    live = Live(OneShelf(Written(note)), Setup(policy="written", level="L1", seed=3, cue_noise=0.0))
+    wait(live, lambda of: of.tick > 0)
+    point = np.array([0.2, 0.03])
+    live.pick(0, point)
+    snapshot = wait(live, lambda of: of.clicked is not None and of.tick > 0)
+    assert snapshot.cue == pytest.approx(point)
+    assert seen[-1] == pytest.approx(point, abs=1e-6)
+    live.change(replace(live.setup, cue_noise=0.02))
+    live.pick(0, point)
+    noisy = wait(live, lambda of: not np.allclose(of.cue, point) and of.tick > 0)
+    assert noisy.clicked == pytest.approx(point)
+    assert seen[-1] == pytest.approx(noisy.cue, abs=1e-6)
+    assert "out of reach" not in joint_panels(noisy)
+    assert overhead_marks(noisy).count('class="clicked"') == 1
+    live.close()
+
+
+def test_limits_are_counted_by_joint_and_the_plan_is_what_will_be_sent() -> None:
+    def leaps(observation: object) -> np.ndarray:
+        chunk = stays(observation)  # type: ignore[arg-type]
+        chunk[:, 0] += 1.0
+        return chunk
+
+    none = (None,) * 5
+    policy = Written(leaps, limits=Limits(velocity=(0.5, *none)))
+    live = Live(OneShelf(policy), Setup(policy="written", seed=3))
+    live.shows_plan = True
+    snapshot = wait(live, lambda of: of.tick == 4)
+    live.pause(True)
+    assert snapshot.limited is not None
+    # The first command may go anywhere, each further one by 0.5 rad/s at 10 Hz; the state has followed meanwhile.
+    assert snapshot.limited.counts[:, 1:].sum() == 0
+    steps = np.abs(np.diff(snapshot.sent[:, 0]))
+    assert steps.max() <= 0.05 + 1e-6
+    assert snapshot.plan is not None
+    planned = {snapshot.plan.tick + i: action for i, action in enumerate(snapshot.plan.actions)}
+    live.step()
+    later = wait(live, lambda of: of.tick > snapshot.tick)
+    for tick in range(snapshot.plan.tick, later.tick):
+        assert later.sent[tick] == pytest.approx(planned[tick], abs=1e-6)
+    live.close()
+
+
+def test_a_late_chunk_holds_the_arm_where_the_executor_waits() -> None:
+    live = Live(OneShelf(Written(stays, n_action_steps=2)), Setup(policy="written", seed=3, delay=0.3))
+    snapshot = wait(live, lambda of: of.tick >= 12)
+    # The first chunk is waited for; then two actions and three held ticks take turns.
+    assert snapshot.stalls in (6, 7)
+    live.close()
+
+
+def test_an_error_is_shown_and_the_scene_lives_on() -> None:
+    def fails(observation: object) -> np.ndarray:
+        raise ConfigError("this cannot be")
+
+    live = Live(OneShelf(Written(fails)), Setup(policy="written", seed=3))
+    snapshot = wait(live, lambda of: bool(of.error))
+    assert snapshot.error == "this cannot be"
+    live.pick(9, np.zeros(2))
+    assert "no such block" in wait(live, lambda of: "block" in of.error).error or "cannot be the target" in live.error
+    live.change(Setup(policy=EXPERT, seed=3))
+    assert wait(live, lambda of: of.tick > 0).error == ""
+    live.close()
+
+
+def test_ways_of_executing_change_what_they_say_and_nothing_else() -> None:
+    trained = ExecutorSettings(chunk_size=STEPS, n_action_steps=3)
+    assert executed(trained, "as trained") is trained
+    assert executed(trained, "queue") == trained
+    assert executed(trained, "asynchronous") == replace(trained, asynchronous=True)
+    ensemble = executed(trained, "ensemble")
+    assert ensemble == replace(trained, n_action_steps=1, temporal_ensemble_coeff=0.01)
+    assert executed(ensemble, "queue") == replace(trained, n_action_steps=STEPS // 2)
+
+
+def test_policies_are_named_by_what_tells_them_apart() -> None:
+    assert short_names([Path("/a/one/run"), Path("/a/two/run")]) == ["one", "two"]
+    assert short_names([Path("/a/one/run"), Path("/a/one/bundle")]) == ["run", "bundle"]
+    assert short_names([Path("/runs/quickstart/policy")]) == ["quickstart/policy"]
+    assert short_names([Path("/a/b"), Path("/a/b/c")]) == ["b", "b/c"]
+    with pytest.raises(ConfigError, match="twice"):
+        short_names([Path("/a/one"), Path("/a/../a/one")])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"level": "L9"}, "L9"),
+        ({"seed": -1}, "seed is -1"),
+        ({"brightness": 50.0}, "brightness is 50.0"),
+        ({"delay": 9.0}, "delay is 9.0; it must be 0 to 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Setup(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_policy_sees_the_pictures_that_it_was_trained_on() -> None:
+    live = Live(OneShelf(Written(stays)), Setup(policy="written", seed=3))
+    snapshot = wait(live, lambda of: bool(of.observation))
+    (camera,) = FEATURES.cameras
+    assert snapshot.observation["observation.images.overhead"].shape == (camera.height, camera.width, 3)
+    assert set(snapshot.pictures) == {"overhead", "wrist"}
+    live.close()
