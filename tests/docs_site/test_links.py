@@ -1,0 +1,50 @@
+"""Dead links of a site are found: files, ids, and what is loaded from elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from explain.links import dead_links, main
+
+PAGE = '<html><body><h1 id="top">A</h1>{}</body></html>'
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "b c.html").write_text(PAGE.format('<a href="in/#deep">d</a>'))
+    (tmp_path / "in/index.html").write_text(PAGE.format('<p id="deep"></p><a href="../a.html#top">a</a>'))
+    (tmp_path / "a.html").write_text(
+        PAGE.format('<a href="b%20c.html">b</a><a href="#top">t</a><a href="https://example.org/x">e</a>')
+    )
+    return tmp_path
+
+
+def test_a_sound_site_has_none(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(dead_links(site)) == []
+    assert main([str(site)]) == 0
+    assert "0 dead links" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("link", "fault"),
+    [
+        ('<a href="gone.html">', "new.html: 'gone.html': there is no such file"),
+        ('<a href="in/#gone">', "new.html: 'in/#gone': nothing there has the id 'gone'"),
+        ('<a href="#gone">', "new.html: '#gone': nothing there has the id 'gone'"),
+        ('<img src="gone.png">', "new.html: 'gone.png': there is no such file"),
+        ('<script src="https://example.org/a.js">', "new.html: loads 'https://example.org/a.js' from elsewhere"),
+        (
+            '<link rel="stylesheet" href="//example.org/a.css">',
+            "new.html: loads '//example.org/a.css' from elsewhere",
+        ),
+    ],
+)
+def test_a_dead_link_is_named_with_its_page(site: Path, link: str, fault: str) -> None:
+    (site / "new.html").write_text(PAGE.format(link))
+    assert list(dead_links(site)) == [fault]
+    assert main([str(site)]) == 1
+
+
+def test_a_site_without_pages_is_no_sound_one(tmp_path: Path) -> None:
+    assert main([str(tmp_path)]) == 1
