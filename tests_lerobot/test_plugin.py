@@ -27,7 +27,7 @@ from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.deploy.import_checkpoint import import_checkpoint
 from foreact.deploy.unsaid import Unsaid
-from foreact.errors import CheckpointError, ConfigError
+from foreact.errors import CheckpointError, ConfigError, OutOfRangeError
 from foreact.policy.checkpoint import read_meta, read_weights, save_policy, write_directory, write_policy_files
 from foreact.policy.policy import Policy
 from foreact.records import Arm, Calibration, Camera, Features
@@ -163,8 +163,36 @@ def test_select_action_is_our_own_policys_act(trained: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(actions.numpy(), expected, rtol=0, atol=1e-5)
     batch = observation(9, size=2)
     chunks = theirs.predict_action_chunk(batch)
-    expected = np.stack([ours[0].predict_chunk(as_ours(batch, row)) for row in range(2)])
+    expected = np.stack([limited_chunk(ours[0], as_ours(batch, row)) for row in range(2)])
     np.testing.assert_allclose(chunks.numpy(), expected, rtol=0, atol=1e-5)
+
+
+def limited_chunk(policy: Policy, observation: dict[str, np.ndarray]) -> np.ndarray:
+    """What our own policy tells a robot that executes a whole chunk before it asks again."""
+    n_actions = policy.config.chunk_size
+    controller = policy.make_controller(policy.executor_settings.ahead(n_actions))
+    return controller.act_ahead(observation, n_actions)
+
+
+def test_limits_and_alarm_hold_in_lerobot_too(trained: Path) -> None:
+    """Whichever of LeRobot's two methods is asked: its loop takes one action, its policy server whole chunks."""
+    source = pretrained(trained, "000003")
+    config = PreTrainedConfig.from_pretrained(source)
+    config.velocity_limits, config.on_alarm = [0.5, 0.5], "stop"
+    policy = get_policy_class("foreact").from_pretrained(source, config=config, strict=True)
+    free = get_policy_class("foreact").from_pretrained(source, strict=True)
+    batch = {**observation(3), "observation.state": torch.zeros(1, 3)}
+    raw = free._chunks(batch)[0]
+    assert np.abs(np.diff(raw, axis=0)).max() > 0.5 / FPS  # untouched, it would be faster
+    chunk = policy.predict_action_chunk(batch)[0].numpy()
+    policy.reset()
+    ticks = np.stack([policy.select_action(batch)[0].numpy() for _ in range(3)])
+    np.testing.assert_array_equal(ticks, chunk[:3])
+    assert np.abs(np.diff(chunk, axis=0)).max() <= 0.5 / FPS + 1e-6
+    outside = {**batch, "observation.state": torch.full((1, 3), 1e4)}
+    for method in (policy.select_action, policy.predict_action_chunk):
+        with pytest.raises(OutOfRangeError, match=r"stopped: .* is 1e\+04, far outside"):
+            method(outside)
 
 
 def test_lerobot_evaluates_it_in_an_environment(trained: Path) -> None:
@@ -209,7 +237,7 @@ def test_a_policy_trained_by_foreact_is_written_for_lerobot(trained: Path, tmp_p
     policy = get_policy_class("foreact").from_pretrained(tmp_path / "theirs", strict=True)
     batch = observation(3)
     expected = load_policy(tmp_path / "ours").predict_chunk(as_ours(batch, 0))
-    np.testing.assert_allclose(policy.predict_action_chunk(batch)[0].numpy(), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(policy._chunks(batch)[0], expected, rtol=0, atol=1e-5)
     with pytest.raises(CheckpointError, match="exists"):
         convert(tmp_path / "ours", tmp_path / "theirs")
 
@@ -225,7 +253,7 @@ def test_a_policy_without_cvae_encoder_is_written_for_lerobot_as_one_that_needs_
     policy = get_policy_class("foreact").from_pretrained(tmp_path / "theirs", strict=True)
     batch = observation(3)
     expected = load_policy(tmp_path / "ours").predict_chunk(as_ours(batch, 0))
-    np.testing.assert_allclose(policy.predict_action_chunk(batch)[0].numpy(), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(policy._chunks(batch)[0], expected, rtol=0, atol=1e-5)
 
 
 ARM = Arm(
