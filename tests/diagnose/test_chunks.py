@@ -1,5 +1,6 @@
 """What comes out along recorded episodes: made-up chunks whose errors, lags, switches and jerks are known by hand."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,15 @@ import pytest
 
 from diagnose.replays import CHUNK, FEATURES, demonstration, policy, replay_of, shown, staying
 from foreact.diagnose.agreement import judge_agreement, measure_agreement
-from foreact.diagnose.gripper_timing import judge_gripper_timing, match_switches, measure_gripper_timing, switch_frames
+from foreact.diagnose.gripper_timing import (
+    find_grippers,
+    judge_gripper_timing,
+    match_switches,
+    measure_gripper_timing,
+    switch_frames,
+)
 from foreact.diagnose.open_loop import HOLD, MEAN, NEAREST, PHASE, REPEAT, judge_open_loop, measure_open_loop
-from foreact.diagnose.replay import Replay, held_still
+from foreact.diagnose.replay import Replay, held_still, on_what
 from foreact.diagnose.shift import Shift, judge_shift, lead, measure_shift
 from foreact.diagnose.smoothness import judge_smoothness, measure_smoothness
 from foreact.diagnose.tune_executor import measure
@@ -85,6 +92,36 @@ def test_the_mean_chunk_is_named_and_padding_does_not_count() -> None:
     assert measure_open_loop(of, [replay_of(of, EPISODES[0], wrong_beyond_the_end)], EPISODES).error == 0
 
 
+def test_steps_that_no_episode_is_long_enough_for_are_left_empty() -> None:
+    of, short = policy(n_action_steps=1), [demonstration(index, length=3) for index in range(6)]
+    finding = judge_open_loop(measure_open_loop(of, [replay_of(of, e, shown(e)) for e in short], short), FEATURES)
+    assert finding.evidence["by_step"] == [0, 0, 0, None]
+    assert finding.evidence["baselines_by_step"][HOLD][-1] is None
+    json.dumps(finding.evidence, allow_nan=False)
+
+
+def test_whoever_is_near_is_not_blamed_where_standing_still_is_nearer() -> None:
+    of = policy()
+    slow = [replace(e, action=np.sin(0.01 * np.arange(40) + e.index)[:, None] * np.ones((1, 2))) for e in EPISODES]
+    slow = [replace(e, action=e.action.astype(np.float32), state=e.action.astype(np.float32)) for e in slow]
+    replays = [replay_of(of, e, shown(e, off=0.05)) for e in slow]
+    finding = judge_open_loop(measure_open_loop(of, replays, ()), FEATURES)
+    assert finding.severity == "fine"
+    assert "within a chunk the arm hardly moves: hold still and repeat the last action is as near" in finding.verdict
+
+
+def test_pictures_alone_have_no_nearest_neighbour() -> None:
+    of, blind = policy(), [replace(e, state=None) for e in EPISODES]
+    measured = measure_open_loop(of, [replay_of(of, e, shown(e)) for e in blind], blind)
+    assert set(measured.baselines) == {HOLD, REPEAT, MEAN, PHASE}
+
+
+def test_episodes_that_may_have_been_trained_on_are_not_called_held_out() -> None:
+    of = policy()
+    replays = [replace(replay_of(of, e, shown(e)), is_held_out=None) for e in EPISODES]
+    assert on_what(replays) == "6 episodes that it may have been trained on"
+
+
 def test_displacements_stand_still_at_zero() -> None:
     episode = demonstration()
     assert np.array_equal(held_still(episode, FEATURES), episode.state)  # type: ignore[arg-type]
@@ -121,6 +158,12 @@ def test_a_policy_that_only_copies_the_state_is_not_accused_of_a_shift() -> None
     assert judge_shift(shift).severity == "note"
 
 
+def test_of_chunks_of_one_step_no_shift_can_be_told() -> None:
+    of = policy(chunk_size=1, n_action_steps=1)
+    replays = [replay_of(of, e, lambda frames: np.zeros((*frames.shape, 2))) for e in EPISODES]
+    assert measure_shift(of, replays) is None
+
+
 def test_the_lead_of_the_action_is_that_of_the_data_and_another_one_in_the_training_data_is_a_fault() -> None:
     assert lead(EPISODES, FEATURES) == pytest.approx(1.0, abs=0.1)
     later = [replace(e, action=np.concatenate([e.action[1:], e.action[-1:]])) for e in EPISODES]
@@ -150,6 +193,18 @@ def test_a_gripper_that_switches_late_or_early_is_told_by_how_much(later: int, w
     assert finding.severity == ("warning" if later else "fine")
     assert f"gripper, on 6 held-out episodes: closing {words} in the median" in finding.verdict
     assert "0 of 6 missed, 0 spurious" in finding.verdict
+
+
+def test_an_arm_that_only_waits_does_not_count_though_its_gripper_trembles() -> None:
+    both = replace(FEATURES, action_names=("left_gripper", "right_gripper"), state_names=("a", "b"))
+    of, rng = policy(features=both), np.random.default_rng(0)
+    trembling = [
+        replace(e, action=np.stack([e.action[:, 1], 0.01 * rng.normal(size=40)], axis=1).astype(np.float32))
+        for e in EPISODES
+    ]
+    steady = [replay_of(of, e, shown(e, off=np.array([0, 0.02]))) for e in trembling]
+    assert [gripper.dim for gripper in find_grippers(of, steady)] == [0]
+    assert judge_gripper_timing(measure_gripper_timing(of, steady)).severity == "fine"
 
 
 def test_a_gripper_that_never_shuts_and_one_that_flutters_are_named() -> None:

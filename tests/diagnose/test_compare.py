@@ -102,6 +102,16 @@ def test_the_best_comes_first_and_those_that_differ_by_less_than_chance_are_not_
     assert of.high - of.low == pytest.approx(2 * 1.96 * hard.std() / np.sqrt(40), rel=0.1)
 
 
+def test_of_a_few_episodes_nobody_is_told_apart() -> None:
+    few, enough = np.array([9.0, 11.0, 10.0, 12.0]), np.array([9.0, 11.0, 10.0, 12.0, 8.0])
+    for values, told in ((few, False), (enough, True)):
+        n = len(values)
+        ranked = rank([made("good", values), made("bad", values + 3)], data="d", episodes=n, held_out=n)
+        assert ranked.places[0].name == "good"
+        assert ranked.places[1].like_the_one_before is not told
+        assert ranked.like_the_best == (() if told else ("bad",))
+
+
 def test_without_a_hand_the_first_chunks_error_ranks() -> None:
     one, other = made("one", np.full(5, 2.0)), made("other", np.full(5, 1.0))
     blind = replace(one, values={"first_chunk": one.values["first_chunk"]})

@@ -23,6 +23,15 @@ def test_the_log_is_read_by_input_and_step_and_a_half_line_left_out(tmp_path: Pa
     )
 
 
+def test_shares_that_are_no_number_are_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    log.write_text(
+        '{"step": 0, "grad_share/coordinates": 0.2, "grad_share/overhead": NaN}\n'
+        '{"step": 9, "grad_share/coordinates": NaN}\n'
+    )
+    assert read_gradient_shares(log) == {"coordinates": [(0, 0.2)]}
+
+
 def test_a_run_without_it_is_told_how_to_log_it(tmp_path: Path) -> None:
     finding = judge_gradient(read_gradient_shares(tmp_path / "metrics.jsonl"))
     assert finding.severity == "note"

@@ -106,6 +106,18 @@ def test_what_is_said_of_it(measured: LatentUsed, severity: str, words: str) -> 
     assert "samples of the prior spread by 20 %" in finding.verdict or "unused" in finding.verdict
 
 
+def test_of_one_or_two_episodes_nothing_is_said() -> None:
+    finding = judge_latent_used(replace(used(0.6, 0.2, (3.0, 3.0), 0.3, False), episodes=1), PolicyConfig())
+    assert (finding.severity, finding.remedy) == ("note", "")
+    assert finding.verdict == "cannot tell: of 1 episode; 3 are needed"
+
+
+def test_a_policy_trained_without_the_kl_term_is_not_told_to_weigh_it_less() -> None:
+    free = PolicyConfig(kl_weight=0.0)
+    assert "kl-weight" not in judge_latent_used(used(0.20, 0.20, (0.9, 1.1), 0.001, True), free).remedy
+    assert "--policy.kl-weight 1)" in judge_latent_used(used(0.60, 0.20, (2.0, 4.0), 0.3, False), free).remedy
+
+
 def test_a_policy_without_a_cvae_is_told_so() -> None:
     finding = judge_latent_used(None, PolicyConfig(use_vae=False))
     assert finding.severity == "note"

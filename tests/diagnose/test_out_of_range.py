@@ -9,6 +9,7 @@ import pytest
 from foreact.data.dataset import ChunkDataset
 from foreact.data.source import open_source
 from foreact.diagnose.out_of_range import judge_out_of_range, measure_out_of_range, outside_of
+from foreact.diagnose.pictures import draw
 from foreact.policy.policy import Policy
 from foreact.records import Episode, VectorStatistics
 from made_policy import STATISTICS, small_policy
@@ -53,6 +54,15 @@ def test_inputs_as_trained_on_are_fine_and_another_unit_is_a_fault_that_names_th
     assert finding.severity == "fault"
     assert "x (coordinates) is outside the training range in 100 % of the frames" in finding.verdict
     assert "degrees or radians" in finding.remedy
+
+
+def test_a_checkpoint_without_statistics_has_nothing_to_draw(samples: ChunkDataset, tmp_path: Path) -> None:
+    policy = small_policy()
+    policy.statistics = {}
+    finding = judge_out_of_range(measure_out_of_range(policy, samples))
+    assert "the checkpoint has no statistics of it" in finding.verdict
+    assert not draw(finding, tmp_path / "out_of_range.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_of_another_brightness_are_named_where_the_checkpoint_knows_the_training_ones(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,12 @@ def test_a_validation_curve_that_has_risen_names_the_best_step() -> None:
     at_best = judge_overfitting(None, log, 200)
     assert at_best.severity == "note"
     assert "validation L1 is 0.200, least 0.200 at step 200" in at_best.verdict
+
+
+def test_a_diverged_run_leaves_only_numbers_in_the_evidence() -> None:
+    log = {"val/l1": [(99, 0.3), (199, math.nan)], "train/l1": [(99, 0.2), (150, math.inf)]}
+    finding = judge_overfitting(None, log, 200)
+    assert finding.evidence == {"logged_val/l1": [[99, 0.3]], "logged_train/l1": [[99, 0.2]]}
 
 
 def test_the_interval_of_a_ratio_is_that_of_the_normal_approximation() -> None:

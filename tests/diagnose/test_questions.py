@@ -188,6 +188,18 @@ def test_a_policy_drawn_to_the_middle_has_the_index_of_the_way_it_does_not_go(
     assert finding.verdict.startswith(f"collapse index {measured.index:.2f}")
 
 
+def test_what_the_coordinate_explains_is_the_adjusted_r_squared() -> None:
+    rng = np.random.default_rng(3)
+    cue = rng.normal(size=(8, 2))
+    demonstrated = (cue @ [1.0, -2.0] + 0.8 * rng.normal(size=8))[:, None, None]
+    response = fit_response(cue, demonstrated, np.zeros((8, 1), bool))
+    assert response is not None
+    y, known = demonstrated[:, 0, 0], np.column_stack([np.ones(8), cue])
+    residual = y - known @ np.linalg.solve(known.T @ known, known.T @ y)
+    by_hand = 1 - (residual.var(ddof=1) * 7 / 5) / y.var(ddof=1)
+    assert response.explained == pytest.approx(by_hand)
+
+
 def test_a_linear_response_is_recovered_and_its_step_is_where_the_coordinate_tells_most() -> None:
     rng = np.random.default_rng(2)
     cue = rng.uniform(0, 0.3, (30, 2))

@@ -163,10 +163,18 @@ def test_a_data_set_that_has_changed_since_is_not_taken_for_unseen(
     assert before.held_out == after.held_out == 3
 
 
-def test_a_policy_that_does_not_say_its_data_needs_them(tiny_run: RunConfig, episodes: Path, tmp_path: Path) -> None:
+def test_a_policy_that_does_not_say_its_data_needs_them_and_calls_none_held_out(
+    tiny_run: RunConfig, episodes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
     source = open_source(episodes)
     statistics = compute_statistics([source.episode(index) for index in source.episode_indices])
     policy = Policy(config=tiny_run.policy, features=source.features, statistics=statistics)
     save_policy(tmp_path / "policy", policy)
     with pytest.raises(ConfigError, match="does not say what it was trained on; give a data set with --data"):
         diagnose(tmp_path / "policy")
+    report = diagnose(tmp_path / "policy", data=episodes, episodes=2, cache_dir=cache_dir)
+    assert report.held_out is None
+    assert not [finding for finding in report.findings if "2 held-out episodes" in finding.verdict]
+    page = write_report(report, tmp_path / "out").read_text()
+    assert "2, of which the checkpoint does not say whether it was trained on them" in page
+    assert read_report(tmp_path / "out" / "diagnosis.json") == report

@@ -72,6 +72,22 @@ def test_a_loss_that_still_falls_is_told_to_train_on() -> None:
     assert "still falling" in finding.verdict
 
 
+def test_a_run_that_was_stopped_too_soon_is_not_told_to_learn_more_slowly() -> None:
+    steep = judged(2.0 * np.exp(-STEPS / 40), constant=0.15)
+    assert steep.severity == "warning"
+    assert steep.verdict.startswith("nothing was learned yet, but the loss was still falling")
+    assert "lr" not in steep.remedy
+
+
+def test_the_least_of_very_many_noisy_values_does_not_make_a_loss_rise() -> None:
+    rng = np.random.default_rng(0)
+    noise = np.exp(0.3 * rng.normal(size=4000))
+    long = (0.1 + 0.6 * np.exp(-np.arange(4000) / 100)) * noise
+    narrow = running_median(long, 5)
+    assert max(narrow[-40:]) > 1.5 * min(narrow), "which is how it would be accused"
+    assert judged(long).severity == "fine"
+
+
 def test_without_a_log_nothing_is_said() -> None:
     finding = judge_training_curve(training_curve({}, 0.7, TRAIN), None)
     assert finding.severity == "note"

@@ -56,7 +56,9 @@ def run(arguments: list[str]) -> int:
     )
     print_table(comparison)
     print(summary(comparison))
-    if comparison.held_out < comparison.episodes:
+    if comparison.held_out is None:
+        print("not all of them say what they were trained on; whoever has seen these episodes is flattered")
+    elif comparison.held_out < comparison.episodes:
         seen = comparison.episodes - comparison.held_out
         print(f"{seen} of {comparison.episodes} episodes were trained on, which flatters whoever has seen them")
     if options.out is not None:

@@ -40,6 +40,7 @@ def run(arguments: list[str]) -> int:
     """Parse, examine, print, write and return 0."""
     options = parse(DiagnoseOptions, arguments, command="diagnose")
 
+    from foreact.diagnose.examined import seen_in_words
     from foreact.diagnose.page import write_report
     from foreact.diagnose.report import diagnose
 
@@ -53,7 +54,7 @@ def run(arguments: list[str]) -> int:
     )
     print(
         f"{report.run}, step {report.step}, on {report.episodes} episodes of {report.data}, "
-        f"{report.held_out} of them not trained on"
+        f"{seen_in_words(report.held_out)}"
     )
     said = set()
     for finding in report.findings:

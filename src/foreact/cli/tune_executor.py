@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
     task_level = None if options.task is None else level(options.task)
 
     from foreact.console import console, progress_bar
-    from foreact.diagnose.examined import open_examined
+    from foreact.diagnose.examined import open_examined, seen_in_words
     from foreact.diagnose.tune_executor import candidates, measure, predict_episodes, recommend
 
     examined = open_examined(
@@ -77,7 +77,7 @@ def run(arguments: list[str]) -> int:
         measured = [_simulated(of, options, task_level) for of in measured]
         recommended = next(of for of in measured if of.name == recommended.name)
 
-    title = f"{options.run} on {len(episodes)} episodes of {examined.data}, {examined.held_out} of them not trained on"
+    title = f"{options.run} on {len(episodes)} episodes of {examined.data}, {seen_in_words(examined.held_out)}"
     print_table(measured, recommended, title, options.task)
     flags = f"--n-action-steps {recommended.n_action_steps}"
     if recommended.temporal_ensemble_coeff is not None:

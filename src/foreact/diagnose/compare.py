@@ -30,7 +30,7 @@ from foreact.diagnose.sensitivity import sensitivity
 from foreact.diagnose.smoothness import measure_smoothness
 from foreact.diagnose.swap import HALF, swap_test
 from foreact.errors import ConfigError
-from foreact.policy.checkpoint import CHECKPOINTS, checkpoints_in, find_checkpoint, read_meta
+from foreact.policy.checkpoint import CHECKPOINTS, checkpoints_in, data_paths, find_checkpoint, read_meta
 from foreact.policy.policy import Policy
 from foreact_runtime.hand import action_layout
 from foreact_runtime.kinematics import InverseKinematics
@@ -42,6 +42,8 @@ SCORES = ("start", "first_chunk")
 """Figures that rank, the first that is known of all."""
 SURE = 0.95
 """Share of the draws of episodes in which one must be better than another for the two to count as told apart."""
+ENOUGH = 5
+"""Episodes from which any two are told apart: draws of fewer hardly differ, and 4 of 4 comes by chance too often."""
 DRAWS = 2000
 SCHEMA_VERSION = 1
 
@@ -116,8 +118,8 @@ class Comparison:
     """Those that cannot be told from the best, besides itself."""
     data: str
     episodes: int
-    held_out: int
-    """Episodes that none of them was trained on."""
+    held_out: int | None
+    """Episodes that none of them was trained on; None where one of them does not say what it was trained on."""
 
 
 def compare(
@@ -162,6 +164,7 @@ def compare(
                     f"'{name}' has {what} {getattr(meta.features, what)}, '{first_name}' has "
                     f"{getattr(first.features, what)}; compare policies of one robot"
                 )
+    all_say = all(data_paths(meta) for meta in metas.values())
     measured = []
     for name, directory in directories.items():
         advance(name)
@@ -176,7 +179,8 @@ def compare(
         )
         values = figures(examined, steps=steps)
         measured.append(Candidate(name=name, run=str(directory), step=examined.meta.step, values=values))
-    return rank(measured, data=" and ".join(map(str, paths)), episodes=len(chosen), held_out=held_out)
+    data_sets = " and ".join(map(str, paths))
+    return rank(measured, data=data_sets, episodes=len(chosen), held_out=held_out if all_say else None)
 
 
 def candidates(runs: Sequence[str | Path], checkpoints: str) -> dict[str, Path]:
@@ -353,7 +357,7 @@ def _about_the_coordinate(examined: Examined) -> dict[str, np.ndarray]:
     return found
 
 
-def rank(measured: Sequence[Candidate], *, data: str, episodes: int, held_out: int) -> Comparison:
+def rank(measured: Sequence[Candidate], *, data: str, episodes: int, held_out: int | None) -> Comparison:
     """Rank candidates that were measured on the same episodes.
 
     Raises:
@@ -362,12 +366,14 @@ def rank(measured: Sequence[Candidate], *, data: str, episodes: int, held_out: i
     score = next((name for name in SCORES if all(of.mean(name) is not None for of in measured)), None)
     if score is None:
         raise ConfigError(f"none of {', '.join(SCORES)} is known of all of them; compare on longer episodes (--data)")
-    draws = _draws(np.stack([of.values[score] for of in measured]))
+    values = np.stack([of.values[score] for of in measured])
+    values = values[:, ~np.isnan(values).any(axis=0)]
+    draws = _draws(values)
     order = sorted(range(len(measured)), key=lambda i: measured[i].mean(score) or 0.0)
     best = draws.argmin(axis=0)
 
     def is_told(better: int, worse: int) -> bool:
-        return bool((draws[better] < draws[worse]).mean() >= SURE)
+        return values.shape[1] >= ENOUGH and bool((draws[better] < draws[worse]).mean() >= SURE)
 
     places = []
     for place, i in enumerate(order):
@@ -397,9 +403,8 @@ def rank(measured: Sequence[Candidate], *, data: str, episodes: int, held_out: i
 
 def _draws(values: np.ndarray) -> np.ndarray:
     """Return the mean scores (C, DRAWS) of values (C, E), the same episodes drawn with replacement for all."""
-    known = values[:, ~np.isnan(values).any(axis=0)]
-    which = np.random.default_rng(0).integers(known.shape[1], size=(DRAWS, known.shape[1]))
-    return np.asarray(known[:, which].mean(axis=2))
+    which = np.random.default_rng(0).integers(values.shape[1], size=(DRAWS, values.shape[1]))
+    return np.asarray(values[:, which].mean(axis=2))
 
 
 def summary(comparison: Comparison) -> str:

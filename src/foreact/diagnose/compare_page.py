@@ -34,7 +34,9 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
             for number, of in enumerate(comparison.places, start=1)
         ]
         units = [f"{FIGURES[name].title} [{FIGURES[name].unit}]" for name in known]
-        held_out = f"{comparison.held_out} of them none was trained on"
+        held_out = "unknown who was trained on them"
+        if comparison.held_out is not None:
+            held_out = f"{comparison.held_out} of them none was trained on"
         (out / PAGE).write_text(
             page(
                 f"Comparison of {len(comparison.places)} checkpoints",

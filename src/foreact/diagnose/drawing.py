@@ -11,7 +11,8 @@ OTHERS = ("#3b82c4", "#e0a030", "#4fb3bf", "#9f7aea", "#2a9d4a", "#d8628b", "#9f
 """Of what is not the coordinate, which is red."""
 
 Drawing = Callable[[Any, Any], None]
-"""Draws a finding's evidence into an empty figure, 6 inches wide and 3.8 high unless it sets another size."""
+"""Draws a finding's evidence into an empty figure, 6 inches wide and 3.8 high unless it sets another size; leaves it
+empty where there is nothing to draw."""
 
 
 @contextmanager
@@ -27,6 +28,11 @@ def page_style(*, dark: bool) -> Iterator[None]:
     style |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 13.0}
     with pyplot.rc_context(style):  # type: ignore[arg-type]
         yield
+
+
+def tall(n_rows: int) -> float:
+    """Return how many times taller a panel of so many named rows is than one of a dozen."""
+    return max(1.0, n_rows / 12)
 
 
 def ink() -> str:

@@ -41,8 +41,9 @@ class Examined:
     source: EpisodeSource
     dataset: ChunkDataset
     """Of the chosen episodes, held-out ones first."""
-    held_out: int
-    """How many of them the policy was not trained on."""
+    held_out: int | None
+    """How many of them the policy was not trained on; None where the checkpoint does not say what it was trained on, as
+    an imported one."""
     trained_on: tuple[int, ...]
     """Those of the source's episodes that it was trained on, chosen or not."""
     cache_dir: Path | None
@@ -95,7 +96,7 @@ def open_examined(
         data=" and ".join(str(path) for path in paths),
         source=source,
         dataset=_samples(source, chosen, policy, cache_dir),
-        held_out=len(set(chosen) & set(held_out)),
+        held_out=len(set(chosen) & set(held_out)) if data_paths(meta) else None,
         trained_on=trained_on,
         cache_dir=cache_dir,
     )
@@ -142,6 +143,8 @@ def held_out_episodes(
 ) -> tuple[tuple[Path, ...], tuple[int, ...], tuple[int, ...]]:
     """Return a run's data sets, their episodes that it was not trained on, and those that it was.
 
+    All are of the first kind where the checkpoint does not say what it was trained on.
+
     Raises:
         As `open_examined`.
     """
@@ -153,6 +156,13 @@ def held_out_episodes(
 def train_config(meta: CheckpointMeta) -> TrainConfig | None:
     """Return how a policy was trained; None where the checkpoint does not say."""
     return train_config_from_dict(meta.provenance["train"]) if "train" in meta.provenance else None
+
+
+def seen_in_words(held_out: int | None) -> str:
+    """Return how many of the examined episodes are not trained on: `8 of them not trained on`."""
+    if held_out is None:
+        return "of which the checkpoint does not say whether it was trained on them"
+    return f"{held_out} of them not trained on"
 
 
 def _data_of(meta: CheckpointMeta, run: str | Path) -> tuple[Path, ...]:

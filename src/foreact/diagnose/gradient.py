@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from foreact.diagnose.run_log import read_log
@@ -14,10 +15,17 @@ COORDINATES = "coordinates"
 def read_gradient_shares(path: Path) -> dict[str, list[tuple[int, float]]]:
     """Return (step, share) pairs by input from a run's log; empty where nothing was logged.
 
+    Shares that are no number, as of a run that has diverged, are left out.
+
     Raises:
         DataError: If a line of the log is damaged; a last line that a killed run left half is left out.
     """
-    return {name.removeprefix(PREFIX): of for name, of in read_log(path).items() if name.startswith(PREFIX)}
+    shares = {
+        name.removeprefix(PREFIX): [(step, share) for step, share in of if math.isfinite(share)]
+        for name, of in read_log(path).items()
+        if name.startswith(PREFIX)
+    }
+    return {name: of for name, of in shares.items() if of}
 
 
 def judge_gradient(shares: dict[str, list[tuple[int, float]]]) -> Finding:

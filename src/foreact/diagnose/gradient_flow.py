@@ -218,7 +218,7 @@ def judge_gradient_flow(measured: GradientFlow, config: PolicyConfig, train: Tra
         remedies.append(
             f"train it: {rate}" if by_rate else f"nothing in the recipe freezes the {name}: look for requires_grad"
         )
-        if random and box.startswith(BACKBONE):
+        if random and box.startswith(BACKBONE) and config.vision_backbone != "cnn":  # there are none for that
             remedies.append("or begin with weights that know pictures: --policy.pretrained-backbone-weights imagenet")
     if not said:
         least = min(measured.parts, key=lambda of: of.gradient / max(of.weight, 1e-12))

@@ -22,6 +22,8 @@ WITHIN_S = 1.0
 """A predicted switch belongs to a demonstrated one that is at most so far away."""
 LATE_S = 0.15
 """Median offset from which a gripper counts as early or late; at least a tick and a half."""
+IDLE = 0.1
+"""Share of the widest gripper's range below which another one is not used: an arm that only waits trembles a little."""
 MISSED = 0.1
 """Share of the demonstrated switches that may be missed, and of spurious ones."""
 
@@ -91,14 +93,19 @@ class Gripper:
 
 
 def find_grippers(policy: Policy, replays: Sequence[Replay]) -> list[Gripper]:
-    """Return the action's grippers that move in some episodes."""
+    """Return the action's grippers that open and shut in some episodes."""
     features, settings = policy.features, policy.executor_settings
     low, high = np.quantile(np.concatenate([of.episode.action for of in replays]), (0.01, 0.99), axis=0)
-    return [
-        Gripper(dim=dim, threshold=float(0.5 * (low[dim] + high[dim])), band=float(BAND * (high[dim] - low[dim])))
+    width = {
+        dim: float(high[dim] - low[dim])
         for dim, name in enumerate(features.action_names)
-        if high[dim] - low[dim] > policy.config.narrowest
-        and (is_gripper(features, name) or (settings.binary and settings.binary[dim]))
+        if is_gripper(features, name) or (settings.binary and settings.binary[dim])
+    }
+    least = max(policy.config.narrowest, IDLE * max(width.values(), default=0.0))
+    return [
+        Gripper(dim=dim, threshold=float(0.5 * (low[dim] + high[dim])), band=BAND * of)
+        for dim, of in width.items()
+        if of > least
     ]
 
 

@@ -115,7 +115,7 @@ def inputs_used(probe: Probe, *, shares: Sequence[float] = SHARES, episodes: int
 
 
 def _distance(one: np.ndarray, other: np.ndarray, is_real: np.ndarray) -> float:
-    """Mean absolute difference of chunks (N, T, A) over real steps; each sample counts alike, as far as it has any."""
+    """Mean absolute difference of chunks (N, T, A) over all real steps."""
     return float(np.abs(one - other).mean(axis=-1)[is_real].mean()) if is_real.any() else 0.0
 
 
@@ -209,6 +209,7 @@ def _flat(picture: torch.Tensor) -> torch.Tensor:
 def judge_inputs_used(measured: InputsUsed) -> Finding:
     """Put the changes into words."""
     ignored = [name for name in _INPUTS if _is_ignored(measured, name)]
+    obeys = measured.change("coordinate exchanged") is not None and "coordinate" not in ignored
     of_several = [name for name in measured.cameras if len(measured.cameras) > 1]
     blind_eyes = [name for name in of_several if measured.is_ignored(name) and "pictures" not in ignored]
     pairs = measured.cannot_tell_apart()
@@ -227,18 +228,26 @@ def judge_inputs_used(measured: InputsUsed) -> Finding:
         verdict += f"; ignores camera {name}"
     for one, other in pairs:
         verdict += f"; cannot tell {one} from {other}"
-    if "pictures" in ignored:
+    if "pictures" in ignored and not obeys:
+        remedies.append(
+            "look whether the pictures show the task and belong to the actions (foreact inspect), and whether the "
+            "backbone learns (below); then train longer"
+        )
+    elif "pictures" in ignored:
         remedies.append(
             "pictures are not needed where the coordinate is exact; to make the policy look, train with an inexact "
             "one: --train.cue-noise 0.02, or demonstrations from foreact record --level L2"
         )
     if "state" in ignored:
-        remedies.append("a policy that ignores its state cannot close the loop: check the order and units of the state")
+        remedies.append(
+            "a policy that ignores its state knows from pictures alone where its arm is, if at all: check the order "
+            "and units of the state"
+        )
     if blind_eyes:
-        left = " ".join(name for name in measured.cameras if name not in blind_eyes)
+        left = [name for name in measured.cameras if name not in blind_eyes] or [measured.cameras[0]]
         remedies.append(
             f"look whether {' and '.join(blind_eyes)} shows anything of the task (foreact inspect); a camera that does "
-            f"not is better left out: --policy.cameras {left}"
+            f"not, or shows what another one does, is better left out: --policy.cameras {' '.join(left)}"
         )
     if pairs:
         remedies.append(

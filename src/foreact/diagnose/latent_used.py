@@ -35,6 +35,8 @@ NEEDED, SORELY = 1.25, 2.0
 SPLIT, SMALLER, MAIN = 0.85, 0.2, 0.4
 """Errors fall into two groups where cutting their main direction in two explains so much of it (64 % of a normal
 distribution, 75 % of an even one), the smaller group has so large a share, and that direction so much of all errors."""
+FEW = 3
+"""Episodes below which nothing is said: what demonstrations spread by, and how sure a ratio is, comes from several."""
 ENOUGH = 20
 """Errors, below which nothing is said of groups."""
 
@@ -177,6 +179,9 @@ def judge_latent_used(measured: LatentUsed | None, config: PolicyConfig) -> Find
             verdict="there is no latent: the policy was trained without a CVAE (policy.use_vae False)",
             severity="note",
         )
+    if measured.episodes < FEW:
+        n = f"{measured.episodes} episode{'s' * (measured.episodes != 1)}"
+        return _finding(measured, f"cannot tell: of {n}; {FEW} are needed", "note", "")
     severity: Severity = "fine"
     remedy = ""
     spread = f"samples of the prior spread by {_share(measured.prior_spread, measured)} of the demonstrations' spread"
@@ -184,10 +189,12 @@ def judge_latent_used(measured: LatentUsed | None, config: PolicyConfig) -> Find
         "; the errors at the start fall into two groups, as where demonstrations go two ways that nothing the policy "
         "uses tells apart"
     )
-    lower = (
-        f"give the latent room: a kl_weight below {config.kl_weight:g} (--policy.kl-weight {config.kl_weight / 10:g}), "
-        "and let it choose: latent prior; or demonstrate one way only"
+    room = (
+        f"a kl_weight below {config.kl_weight:g} (--policy.kl-weight {config.kl_weight / 10:g}), and "
+        if config.kl_weight
+        else ""
     )
+    lower = f"give the latent room: {room}let it choose: --policy.latent prior; or demonstrate one way only"
     if measured.error_posterior is None or measured.change is None or measured.ratio_interval is None:
         verdict = f"the checkpoint has no CVAE encoder, so there is no posterior to compare with; {spread}"
         if measured.two_groups:
@@ -205,8 +212,8 @@ def judge_latent_used(measured: LatentUsed | None, config: PolicyConfig) -> Find
         severity = "fault" if ratio >= SORELY else "warning"
         verdict = f"the latent is needed, and inference has none: {compared}; {spread}"
         remedy = (
-            f"a higher kl_weight (--policy.kl-weight {10 * config.kl_weight:g}), so that the decoder cannot lean on "
-            "what only the posterior has seen; or --no-policy.use-vae"
+            f"a higher kl_weight (--policy.kl-weight {10 * config.kl_weight or 1:g}), so that the decoder cannot lean "
+            "on what only the posterior has seen; or --policy.no-use-vae"
         )
     elif measured.change < UNUSED * measured.demonstrated_spread:
         verdict = f"the latent is unused (posterior collapse): {compared}"

@@ -36,6 +36,9 @@ HOLD, REPEAT, MEAN, PHASE, NEAREST = (
 )
 NAIVE = (HOLD, REPEAT, MEAN)
 """Who is no better than these has learned nothing; the other two know the episode's phase, or remember all data."""
+CLOSE = 0.1
+"""Standard deviations below which an error is small. Over a chunk in which the arm hardly moves, as one of a single
+step, who holds still or repeats has a smaller one, and that is no fault."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,7 +131,7 @@ def measure_open_loop(
     return OpenLoop(
         policy=errors(np.concatenate([of.actions[:, :size] for of in compared])),
         baselines={name: errors(of).scaled for name, of in known.items()},
-        episode=np.repeat(np.arange(len(compared)), [len(of.ticks) for of in compared]),
+        episode=np.repeat(np.arange(len(replays)), [len(of.ticks) for of in replays]),
         share=np.concatenate([of.ticks / of.episode.length for of in compared]),
         on=on_what(replays),
         references=len(references),
@@ -149,7 +152,10 @@ class _Reference:
         self._first = np.repeat(np.cumsum(lengths) - lengths, lengths)
 
     def guesses(self, episode: Episode, ticks: np.ndarray) -> dict[str, np.ndarray]:
-        """Return chunks (K, T, A) at some ticks of an episode, which itself does not count; {} where no other does."""
+        """Return chunks (K, T, A) at some ticks of an episode, which itself does not count; {} where no other does.
+
+        None is nearest where observations hold no numbers, only pictures.
+        """
         others = np.flatnonzero(self._index != episode.index)
         if not len(others):
             return {}
@@ -157,13 +163,14 @@ class _Reference:
         chunks, part = self._chunks(rows), _part(rows - self._first[rows], self._length[rows])
         mean = chunks.mean(axis=0)
         means = np.stack([chunks[part == of].mean(axis=0) if (part == of).any() else mean for of in range(PHASES)])
-        rows = np.array(spread_evenly(others.tolist(), _NEIGHBOURS))
-        nearest = rows[_nearest(_observed(episode)[ticks], self._observed[rows])]
-        return {
+        found = {
             MEAN: np.broadcast_to(mean, (len(ticks), *mean.shape)),
             PHASE: means[_part(ticks, episode.length)],
-            NEAREST: self._chunks(nearest),
         }
+        if self._observed.shape[1]:
+            rows = np.array(spread_evenly(others.tolist(), _NEIGHBOURS))
+            found[NEAREST] = self._chunks(rows[_nearest(_observed(episode)[ticks], self._observed[rows])])
+        return found
 
     def _chunks(self, rows: np.ndarray) -> np.ndarray:
         frames, _ = chunk_frames(rows - self._first[rows], self._length[rows], self._size)
@@ -209,9 +216,11 @@ def judge_open_loop(measured: OpenLoop, features: Features) -> Finding:
     answers = {name: measured.beats(name) for name in baselines}
     better = [name for name, answer in answers.items() if answer]
     lost = [name for name, answer in answers.items() if not answer]
-    naive = [name for name in lost if name in NAIVE]
-    severity: Severity = "fault" if naive else "warning" if lost else "fine"
-    by_step = np.nanmean(of.scaled, axis=0)
+    hardly_moves = [name for name in lost if name in (HOLD, REPEAT) and measured.error < CLOSE]
+    blamed = [name for name in lost if name not in hardly_moves]
+    naive = [name for name in blamed if name in NAIVE]
+    severity: Severity = "fault" if naive else "warning" if blamed else "fine"
+    by_step = _by_step(of.scaled)
     by_phase = measured.by_phase(of.scaled)
     by_joint = np.array([_mean(np.where(of.is_real, of.error[..., dim], np.nan)) for dim in range(len(of.scale))])
     in_spreads = by_joint / of.scale
@@ -222,7 +231,8 @@ def judge_open_loop(measured: OpenLoop, features: Features) -> Finding:
         f"open-loop error {measured.error:.2f} standard deviations of the action on {measured.on}: "
         + "; ".join(
             ([f"better than {_listed(better)}"] if better else [])
-            + ([f"no better than {_listed(lost)}"] if lost else [])
+            + ([f"no better than {_listed(blamed)}"] if blamed else [])
+            + ([f"within a chunk the arm hardly moves: {_listed(hardly_moves)} is as near"] if hardly_moves else [])
         )
         + f"; worst: {names[joint]} ({by_joint[joint]:.3g}, {in_spreads[joint]:.2f} of its spread), step {step + 1} of "
         f"{len(by_step)}, {100 * phase // PHASES} to {100 * (phase + 1) // PHASES} % of the way"
@@ -233,9 +243,9 @@ def judge_open_loop(measured: OpenLoop, features: Features) -> Finding:
             "it has learned next to nothing: look at train/l1 (did it fall?), at what foreact inspect says of the "
             "data, and at the findings on gradients, latent and normalisation here; then train longer"
         )
-    elif lost:
+    elif blamed:
         remedy = (
-            f"{_listed(lost)} would do as well without a network: train longer (--train.steps), or with pictures and "
+            f"{_listed(blamed)} would do as well without a network: train longer (--train.steps), or with pictures and "
             "coordinates that tell more (docs/conditioning.md)"
         )
     heat = np.array(
@@ -259,7 +269,7 @@ def judge_open_loop(measured: OpenLoop, features: Features) -> Finding:
             "is_better_than": answers,
             "by_step": _plain(by_step),
             "by_phase": _plain(by_phase),
-            "baselines_by_step": {n: _plain(np.nanmean(e, axis=0)) for n, e in measured.baselines.items()},
+            "baselines_by_step": {n: _plain(_by_step(e)) for n, e in measured.baselines.items()},
             "baselines_by_phase": {n: _plain(measured.by_phase(e)) for n, e in measured.baselines.items()},
             "by_joint_in_its_unit": dict(zip(names, _plain(by_joint), strict=True)),
             "by_joint_in_standard_deviations": dict(zip(names, _plain(in_spreads), strict=True)),
@@ -278,6 +288,11 @@ def _mean(values: np.ndarray) -> float:
     """Mean of what is known; nan where nothing is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _by_step(scaled: np.ndarray) -> np.ndarray:
+    """Return the mean (T,) of errors (K, T); nan for steps that no episode is long enough for."""
+    return np.array([_mean(column) for column in scaled.T])
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

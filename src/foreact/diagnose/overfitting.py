@@ -88,7 +88,7 @@ def judge_overfitting(
         said.append(f"cannot tell from the policy itself: {why_not}")
     else:
         ratio, (low, high) = measured.ratio, measured.interval
-        gap = float(measured.held_out.mean() - measured.training.mean()) / measured.constant
+        gap = float(measured.held_out.mean() - measured.training.mean()) / max(measured.constant, 1e-12)
         numbers = (
             f"error {measured.held_out.mean():.3f} on {len(measured.held_out)} held-out episodes, "
             f"{measured.training.mean():.3f} on {len(measured.training)} training episodes "
@@ -111,9 +111,10 @@ def judge_overfitting(
             "ratio_interval_95": [low, high],
             "error_of_one_chunk_for_all": measured.constant,
         }
-    validation = [(at, value) for at, value in log.get("val/l1", ()) if np.isfinite(value)]
+    curves = {name: [list(of) for of in log.get(name, ()) if np.isfinite(of[1])] for name in _CURVES}
+    validation = curves["val/l1"]
     if validation:
-        evidence |= {f"logged_{name}": [list(of) for of in log[name]] for name in _CURVES if name in log}
+        evidence |= {f"logged_{name}": of for name, of in curves.items() if of}
         best_step, best = min(validation, key=lambda pair: pair[1])
         here = [value for at, value in validation if at < step]
         if here and here[-1] > WORSE * best:

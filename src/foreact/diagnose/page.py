@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from foreact.diagnose.examined import seen_in_words
 from foreact.diagnose.pictures import draw
 from foreact.diagnose.report import Report, to_json
 from foreact.errors import DataError
@@ -29,7 +30,7 @@ def write_report(report: Report, out: Path) -> Path:
                     "step": str(report.step),
                     "conditioning": ", ".join(report.conditioning),
                     "data": report.data,
-                    "episodes": f"{report.episodes}, {report.held_out} of them not trained on",
+                    "episodes": f"{report.episodes}, {seen_in_words(report.held_out)}",
                 }
             ),
             f"<p>{escape(in_short(report))}</p>",

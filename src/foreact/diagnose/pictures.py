@@ -30,6 +30,8 @@ def draw(finding: Finding, path: Path, *, dark: bool = False) -> bool:
     with page_style(dark=dark):
         figure = pyplot.figure(figsize=(6, 3.8), layout="constrained")
         drawing(figure, finding.evidence)
-        figure.savefig(path, dpi=120)
+        is_empty = not figure.axes
+        if not is_empty:
+            figure.savefig(path, dpi=120)
         pyplot.close(figure)
-    return True
+    return not is_empty

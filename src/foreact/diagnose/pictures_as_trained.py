@@ -25,6 +25,8 @@ from foreact.records import Batch
 
 SHARES = (0.0, 0.4)
 """Points of the episode."""
+ENOUGH = 5
+"""Episodes below which nothing is said: so many ways are tried that one suits two or three by luck."""
 BETTER = 0.8
 """Share of the error as it is, below which another way of showing the pictures is taken for the right one."""
 MUCH_BETTER, STANDS_OUT = 0.5, 1.5
@@ -89,7 +91,7 @@ class PicturesAsTrained:
 def pictures_as_trained(
     probe: Probe, *, shares: Sequence[float] = SHARES, episodes: int | None = None
 ) -> PicturesAsTrained | None:
-    """Measure; None where the policy takes no pictures, or there are not two episodes.
+    """Measure; None where the policy takes no pictures, or there are too few episodes.
 
     Args:
         probe: The network and its episodes.
@@ -98,7 +100,7 @@ def pictures_as_trained(
     """
     samples, episode = probe.moments(shares, episodes)
     n_episodes = len(samples) // len(shares)
-    if not probe.features.cameras or n_episodes < 2:
+    if not probe.features.cameras or n_episodes < ENOUGH:
         return None
 
     def by_episode(change: Change | None) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from foreact.diagnose.drawing import AMBER, NO, OTHERS, PALE, PLAIN, YES, Drawing, ink
+from foreact.diagnose.drawing import AMBER, NO, OTHERS, PALE, PLAIN, YES, Drawing, ink, tall
 from foreact.diagnose.open_loop import HOLD, MEAN, NEAREST, PHASE, REPEAT
 
 _SHORT = {HOLD: "hold still", REPEAT: "repeat last", MEAN: "mean chunk", PHASE: "its part's mean", NEAREST: "nearest"}
@@ -14,9 +14,10 @@ _COLOURS = dict(zip(_SHORT, (PALE, OTHERS[7], AMBER, OTHERS[3], YES), strict=Tru
 
 
 def _open_loop(figure: Any, evidence: Any) -> None:
-    figure.set_size_inches(6, 8.4)
-    heat, by_step, by_phase = figure.subplots(3, 1, height_ratios=(1.2, 1, 1))
     rows = evidence["by_joint_and_step_in_standard_deviations"]
+    taller = tall(len(rows))
+    figure.set_size_inches(6, 5.3 + 3.1 * taller)
+    heat, by_step, by_phase = figure.subplots(3, 1, height_ratios=(1.2 * taller, 1, 1))
     values = np.array([[np.nan if value is None else value for value in row] for row in rows.values()], float)
     extent = (0.5, values.shape[1] + 0.5, len(rows), 0)
     image = heat.imshow(values, aspect="auto", cmap="cividis", vmin=0, extent=extent)
@@ -78,10 +79,13 @@ def _gripper_timing(figure: Any, evidence: Any) -> None:
 
 
 def _smoothness(figure: Any, evidence: Any) -> None:
-    figure.set_size_inches(6, 6)
-    bars, example = figure.subplots(2, 1)
     by_joint = evidence["by_joint"]
-    bars.barh([_shortened(name) for name in by_joint], list(by_joint.values()), color=PLAIN)
+    taller = tall(len(by_joint))
+    figure.set_size_inches(6, 3 + 3 * taller)
+    bars, example = figure.subplots(2, 1, height_ratios=(taller, 1))
+    places = range(len(by_joint))
+    bars.barh(places, list(by_joint.values()), color=PLAIN)  # by number: shortened names may be alike
+    bars.set_yticks(places, [_shortened(name) for name in by_joint])
     bars.invert_yaxis()
     bars.axvline(1, color=ink(), linewidth=0.8, linestyle=":")
     bars.set_xlabel("jerk (1 = the demonstrations')")
@@ -112,6 +116,8 @@ def _agreement(figure: Any, evidence: Any) -> None:
 
 def _out_of_range(figure: Any, evidence: Any) -> None:
     rows = evidence["by_dimension"][:14]
+    if not rows:
+        return
     axes = figure.subplots()
     for place, of in enumerate(rows):
         (low, high), (seen_low, seen_high) = of["training_range"], of["seen"]
@@ -132,7 +138,7 @@ def _out_of_range(figure: Any, evidence: Any) -> None:
 def _shortened(name: str) -> str:
     """A joint's name without what all of them have."""
     name = name.removesuffix(".pos")
-    return name if len(name) <= 16 else f"{name[:15]}…"
+    return name if len(name) <= 16 else f"{name[:7]}…{name[-8:]}"  # the end tells joints of one arm apart
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:

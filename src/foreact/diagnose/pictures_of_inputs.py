@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foreact.diagnose.drawing import NO, OTHERS, PALE, PLAIN, YES, Drawing, ink, paper
+from foreact.diagnose.drawing import NO, OTHERS, PALE, PLAIN, YES, Drawing, ink, paper, tall
 from foreact.diagnose.gradient import COORDINATES
 
 
@@ -65,15 +65,16 @@ def _collapse(figure: Any, evidence: Any) -> None:
 def _sensitivity(figure: Any, evidence: Any) -> None:
     at = evidence["by_share_of_the_episode"]
     knows_hand = at[0]["hand_cm_per_cm"] is not None
-    figure.set_size_inches(6, 6.8)
-    left, right = figure.subplots(2, 1)
+    names = list(at[0]["actions_per_cm"])
+    taller = tall(len(names))
+    figure.set_size_inches(6, 3.4 + 3.4 * taller)
+    left, right = figure.subplots(2, 1, height_ratios=(1, taller))
     key = "hand_cm_per_cm" if knows_hand else "normalised_chunk_per_cm"
     left.plot([100 * of["share"] for of in at], [of[key] for of in at], "o-", color=PLAIN)
     left.set_ylim(bottom=0)
     left.set_xlabel("way through the episode [%]")
     left.set_ylabel("hand [cm per cm]" if knows_hand else "normalised actions per cm")
     left.grid(alpha=0.25)
-    names = list(at[0]["actions_per_cm"])
     right.barh(names, [at[0]["actions_per_cm"][name] for name in names], color=PLAIN)
     right.invert_yaxis()
     right.set_xlabel("at the start: action's own unit per cm")

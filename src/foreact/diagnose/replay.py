@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from foreact.diagnose.tune_executor import Predicted, execute
 from foreact.errors import CheckpointError, UnreachableError
 from foreact.policy.policy import Policy
 from foreact.records import Episode, Features
+from foreact_runtime import limits
 from foreact_runtime.executor import ChunkQueue, HandPoses, make_executor
 
 BATCH = 32
@@ -32,7 +34,8 @@ class Replay:
     """One episode."""
 
     episode: Episode
-    is_held_out: bool
+    is_held_out: bool | None
+    """Whether the policy was not trained on it; None where the checkpoint does not say."""
     chunks: np.ndarray
     """(L, T, C): what the policy predicts at each tick with z = 0: actions, or with `frame` hand poses."""
     executed: np.ndarray
@@ -54,7 +57,7 @@ def replay(
     policy: Policy,
     dataset: ChunkDataset,
     *,
-    held_out: int,
+    held_out: int | None,
     most: int = MOST,
     compared: int = COMPARED,
     advance: Callable[[int], None] = lambda n: None,
@@ -66,7 +69,7 @@ def replay(
     Args:
         policy: Examined.
         dataset: With the held-out episodes first.
-        held_out: How many those are.
+        held_out: How many those are; None where that is not known.
         most: Predictions up to which further episodes are gone through, beyond the first `FEWEST`.
         compared: Chunks that are turned into actions.
         advance: Called with the number of chunks that were predicted.
@@ -75,7 +78,7 @@ def replay(
         CheckpointError: If a chunk is not finite.
     """
     episodes = dataset.episodes
-    if held_out >= FEWEST:
+    if held_out is not None and held_out >= FEWEST:
         episodes = episodes[:held_out]
     stops = np.cumsum([episode.length for episode in episodes])
     n = max(min(FEWEST, len(episodes)), int((stops <= most).sum()))
@@ -87,11 +90,12 @@ def replay(
         ticks = chosen[(chosen >= first) & (chosen < stops[i])] - first
         chunks = _predict(policy, dataset, first, episode, advance)
         executor.reset()
-        executed, asked = execute(executor, Predicted(action=episode.action, chunks=chunks))
+        with _limits_unsaid():
+            executed, asked = execute(executor, Predicted(action=episode.action, chunks=chunks))
         still = held_still(episode, policy.features)
         of = Replay(
             episode=episode,
-            is_held_out=i < held_out,
+            is_held_out=None if held_out is None else i < held_out,
             chunks=chunks,
             executed=executed,
             asked=tuple(asked),
@@ -100,6 +104,18 @@ def replay(
         )
         replays.append(of)
     return tuple(replays)
+
+
+@contextmanager
+def _limits_unsaid() -> Iterator[None]:
+    """Nothing moves, so nobody need hear of each command that is limited."""
+    log = logging.getLogger(limits.__name__)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @torch.inference_mode()
@@ -172,9 +188,11 @@ def action_scale(replays: Sequence[Replay], narrowest: float) -> np.ndarray:
 
 
 def on_what(replays: Sequence[Replay]) -> str:
-    """Return `27 held-out episodes`, or how many and that they were trained on."""
-    held_out = sum(of.is_held_out for of in replays)
+    """Return `27 held-out episodes`, or how many and that they were trained on, or may have been."""
+    held_out = sum(of.is_held_out is True for of in replays)
     n = f"{len(replays)} episode{'s' * (len(replays) != 1)}"
+    if any(of.is_held_out is None for of in replays):
+        return f"{n} that it may have been trained on"
     if held_out == len(replays):
         return n.replace("episode", "held-out episode")
     return f"{n}, {len(replays) - held_out} of them trained on" if held_out else f"{n} that it was trained on"

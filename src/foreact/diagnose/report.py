@@ -49,8 +49,8 @@ class Report:
     step: int
     """Optimiser steps of the checkpoint."""
     episodes: int
-    held_out: int
-    """How many of the episodes the policy was not trained on."""
+    held_out: int | None
+    """How many of the episodes the policy was not trained on; None where the checkpoint does not say."""
     conditioning: tuple[str, ...]
     findings: tuple[Finding, ...]
     """Worst first."""
@@ -135,11 +135,10 @@ def _about_the_network(examined: Examined, probe: Probe) -> Iterator[Finding]:
     seen = training_samples(examined, FEWER)
     n_seen = 0 if seen is None else len(seen.indices)
     overfits = None
-    if seen is not None and min(n_seen, examined.held_out) >= FEW_EPISODES:
-        overfits = overfitting(probe, examined.held_out, probe.of(seen))
-    why_not = (
-        f"{n_seen} training and {examined.held_out} held-out episodes are known, {FEW_EPISODES} of each are needed"
-    )
+    n_fresh = examined.held_out or 0
+    if seen is not None and min(n_seen, n_fresh) >= FEW_EPISODES:
+        overfits = overfitting(probe, n_fresh, probe.of(seen))
+    why_not = f"{n_seen} training and {n_fresh} held-out episodes are known, {FEW_EPISODES} of each are needed"
     yield judge_overfitting(overfits, log, examined.meta.step, why_not)
     network = whole_network(examined)
     yield judge_latent_used(latent_used(probe, network) if config.use_vae else None, config)

@@ -33,7 +33,8 @@ class Response:
     """Where the demonstrations differ most by the coordinate: the end of a short chunk, the grasp in a long one. At
     the very end of a long chunk they all have come to the same goal."""
     explained: float
-    """R^2 of the fit at that step, of what the starting states leave unexplained."""
+    """Adjusted R^2 of the fit at that step, of what the starting states leave unexplained: 0 where the chunks have
+    nothing to do with the coordinate, however few episodes there are (plain R^2 is 0.5 with five)."""
 
     def moves(self, displacement: np.ndarray) -> np.ndarray:
         """Return how far (N, D) a demonstration's point at `step` moves where its cue is moved (N, 2) [m]."""
@@ -87,7 +88,8 @@ def fit_response(
     spread = (fitted**2).sum(axis=(0, 2))[:n_steps]
     step = int(spread.argmax())
     total = (rest.reshape(demonstrated.shape)[:, step] ** 2).sum()
-    explained = float(spread[step] / total) if total > _NOTHING else 0.0
+    free = n - known.shape[1]  # at least 4
+    explained = float(1 - (1 - spread[step] / total) * free / (free - 2)) if total > _NOTHING else 0.0
     if explained < LEAST_EXPLAINED:
         return None
     return Response(

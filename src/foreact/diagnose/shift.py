@@ -78,7 +78,7 @@ class Shift:
 
 
 def measure_shift(policy: Policy, replays: Sequence[Replay], *, trained_lead: float | None = None) -> Shift | None:
-    """Measure; None where no episode is long enough or nothing moves.
+    """Measure; None where chunks are one step long, no episode is long enough or nothing moves.
 
     Args:
         policy: Whose replays they are.
@@ -103,6 +103,8 @@ def _distances(policy: Policy, of: Replay, scale: np.ndarray) -> np.ndarray | No
     names = policy.features.action_names
     dims = [d for d, name in enumerate(names) if np.isfinite(scale[d]) and not is_gripper(policy.features, name)]
     steps = min(STEPS, policy.config.chunk_size)
+    if steps < 2:  # one step matches best a frame off also where it only repeats the state
+        return None
     inside = (of.ticks >= FARTHEST) & (of.ticks + steps + FARTHEST <= of.episode.length)
     if not inside.any() or not dims:
         return None
@@ -164,7 +166,7 @@ def judge_shift(measured: Shift | None) -> Finding:
     """Put it into words."""
     title = "Do its actions belong to the frames that they are predicted for?"
     if measured is None:
-        reason = "cannot tell: the episodes are too short, or nothing moves"
+        reason = "cannot tell: chunks are one step long, the episodes are too short, or nothing moves"
         return Finding(question="shift", title=title, verdict=reason, severity="note")
     shifted = measured.shifted
     lead, trained = measured.lead, measured.trained_lead

@@ -12,8 +12,9 @@ from foreact.config import TrainConfig
 from foreact.diagnose.probe import Probe
 from foreact.finding import Finding, Severity
 
-WINDOW = 5
-"""Logged values whose median is taken, so that one batch says nothing."""
+WINDOW, WINDOWS = 5, 40
+"""Logged values whose median is taken, so that one batch says nothing; in a long log more, so many windows in all: the
+least of thousands of noisy medians would lie far below the rest."""
 FEW = 2 * WINDOW
 """Logged values below which nothing is said."""
 RISEN = 1.5
@@ -55,6 +56,11 @@ class TrainingCurve:
         return self.smooth[-1] > RISEN * min(self.smooth)
 
     @property
+    def only_falls(self) -> bool:
+        """Whether the loss was never much above where it began."""
+        return max(self.smooth) <= RISEN * self.smooth[0]
+
+    @property
     def has_learned(self) -> bool:
         """Whether it ever fell below what one chunk for all gives."""
         return min(self.smooth) < NOTHING * self.constant
@@ -88,7 +94,7 @@ def training_curve(
     if len(finite) < FEW:
         return None
     steps, l1 = zip(*finite, strict=True)
-    smooth = running_median(np.array(l1), WINDOW)
+    smooth = running_median(np.array(l1), max(WINDOW, len(l1) // WINDOWS))
     clip = 0.0 if train is None else train.grad_clip
     known = [value for value in norms.values() if math.isfinite(value)]
     return TrainingCurve(
@@ -135,6 +141,12 @@ def judge_training_curve(measured: TrainingCurve | None, train: TrainConfig | No
         verdict = (
             f"learning rate too high{lr}: the loss has risen again: {end}, least {measured.smooth[least]:.3f} at step "
             f"{measured.steps[least] + 1}"
+        )
+    elif not measured.has_learned and measured.only_falls and _still_falls(measured):
+        severity, remedy = "warning", "more steps (--train.steps)"
+        verdict = (
+            f"nothing was learned yet, but the loss was still falling: {end}, and the best single chunk for all "
+            f"moments has {measured.constant:.3f}"
         )
     elif not measured.has_learned:
         verdict = (
