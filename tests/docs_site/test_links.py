@@ -46,5 +46,15 @@ def test_a_dead_link_is_named_with_its_page(site: Path, link: str, fault: str) -
     assert main([str(site)]) == 1
 
 
+@pytest.mark.parametrize(
+    "style", ["a { background: url('https://example.org/b.png') }", '@import "//example.org/b.png";']
+)
+def test_what_a_style_loads_from_elsewhere_is_named(site: Path, style: str) -> None:
+    (site / "in/a.css").write_text("b { background: url(b.png) }\n" + style)
+    (fault,) = dead_links(site)
+    assert fault.startswith("in/a.css: loads '")
+    assert fault.endswith("//example.org/b.png' from elsewhere")
+
+
 def test_a_site_without_pages_is_no_sound_one(tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 1

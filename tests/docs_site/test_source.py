@@ -114,7 +114,15 @@ def test_every_block_of_the_walkthrough_is_there() -> None:
     names = re.findall(r"^:::\{block\} (.+)$", (ROOT / "docs/walkthrough_code.md").read_text(), re.MULTILINE)
     assert len(names) > 30
     for name in names:
-        assert find_block(name).code
+        assert ast.parse(find_block(name).code).body, name  # whole statements, which can be wrapped
+
+
+def test_every_symbol_of_the_walkthrough_is_part_of_a_shape_that_is_checked() -> None:
+    text = (ROOT / "docs/walkthrough_code.md").read_text()
+    (table,) = re.findall(r"^:::\{symbols\}\n(.*?)\n:::", text, re.MULTILINE | re.DOTALL)
+    symbols = {line.partition(" =")[0] for line in table.splitlines()}
+    shapes = re.findall(r"^  \S.* \(([^()]+)\)$", text, re.MULTILINE)
+    assert symbols == set(re.findall(r"[A-Za-z]+", " ".join(shapes)))
 
 
 def test_the_walkthrough_goes_from_configuration_to_action() -> None:

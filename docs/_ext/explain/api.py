@@ -59,7 +59,7 @@ def to_rst(lines: list[str]) -> list[str]:
             literal = False
         if indented and not literal and written and not written[-1].strip():
             literal = True
-            if not any(before.strip() for before in written[-2:-1] if before.rstrip().endswith("::")):
+            if not "".join(written[-2:-1]).rstrip().endswith("::"):
                 written += ["::", ""]
         written.append(line if literal else _marked(line))
     return written

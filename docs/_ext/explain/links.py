@@ -7,6 +7,7 @@ loads must lie in the site: it is to work with no network.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 _LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "video": "src", "use": "xlink:href"}
 """What a page fetches by itself, by element; `link` too, but for its relations to other pages."""
 _ELSEWHERE = ("http", "https")
+_IN_STYLE = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
 _SECONDS = 20
 
 
@@ -78,6 +80,9 @@ def dead_links(root: Path, *, external: bool = False) -> Iterator[str]:
                 elsewhere.setdefault(link, where)
             elif not parts.scheme and (fault := _fault(path, parts.path, parts.fragment, pages)):
                 yield f"{where}: '{link}': {fault}"
+    for style in sorted(root.rglob("*.css")):
+        for link in _IN_STYLE.findall(style.read_text()):
+            yield f"{style.relative_to(root)}: loads '{link}' from elsewhere"
     if external:
         for link, where in elsewhere.items():
             if fault := _unreachable(link):

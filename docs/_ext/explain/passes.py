@@ -103,7 +103,7 @@ def _first_gradients(module: QuietModule, batch: Batch) -> tuple[dict[str, float
     network, config = module.model, module.run.policy
     at_tokens: list[torch.Tensor] = []
 
-    def keep(module: torch.nn.Module, of_inputs: Any, of_outputs: Any) -> None:
+    def keep(encoder: torch.nn.Module, of_inputs: Any, of_outputs: Any) -> None:
         at_tokens.append(of_inputs[0])
 
     hook = network.encoder.register_full_backward_hook(keep)

@@ -23,8 +23,8 @@ CHUNK = 20
 _LENGTH = 30
 _STEPS = 350
 _BATCH = 32
-_WEAK, _PAPERS = 0.02, 10.0
-KL_WEIGHTS = (_WEAK, _PAPERS)
+KL_WEIGHTS = (0.02, 10.0)
+"""A small one and the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ sentence gives a symbol's sizes.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -88,7 +89,8 @@ class BlockDirective(SphinxDirective):
         column = nodes.container(classes=["walk-code"])
         symbol = f"{block.module}.{block.qualname}"
         title = nodes.paragraph(classes=["walk-symbol"])
-        reference = addnodes.pending_xref(refdomain="py", reftype="obj", reftarget=symbol, refexplicit=True)
+        documented = ".".join(takewhile(lambda part: not part.startswith("_"), symbol.split(".")))
+        reference = addnodes.pending_xref(refdomain="py", reftype="obj", reftarget=documented, refexplicit=True)
         reference["refdoc"] = self.env.current_document.docname
         reference += nodes.literal(symbol, symbol)
         title += reference
