@@ -1,6 +1,5 @@
 """`foreact studio` as a user starts it."""
 
-import contextlib
 import os
 import re
 import subprocess
@@ -32,10 +31,12 @@ class RunningStudio:
         return int(self.url.rpartition(":")[2])
 
     def stop(self) -> None:
+        """End it as a terminal or a service manager does; pages may be open."""
         self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
-        self.kill()
+        try:
+            assert self.process.wait(40) == 0, "".join(self.said)
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         self.process.kill()

@@ -33,12 +33,13 @@ class Written(RobotPolicy):
         hand_poses: bool = False,
         limits: Limits | None = None,
         n_action_steps: int = STEPS,
+        features: Features = FEATURES,
     ) -> None:
         self._chunk = chunk
         settings = ExecutorSettings(
             chunk_size=STEPS, n_action_steps=n_action_steps, hand_poses=hand_poses, limits=limits or Limits()
         )
-        super().__init__(FEATURES, settings)
+        super().__init__(features, settings)
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
         return self._chunk(observation)

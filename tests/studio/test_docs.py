@@ -1,6 +1,7 @@
 """The commands of docs/studio.md are run."""
 
 import shutil
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -34,4 +35,8 @@ def test_the_pages_commands_serve_a_page(
     )
     with urllib.request.urlopen(asked, timeout=20) as answer:
         assert answer.status == 200
+    if "--api-key-file" in arguments:
+        for behind in ("/", "/data", "/studio/mesh/0.stl", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"http://127.0.0.1:{running.port}{behind}", timeout=20)
     running.stop()

@@ -71,6 +71,9 @@ def test_another_sites_page_does_not_come_in(open_door: Door) -> None:
 
 def test_a_name_that_somebody_elses_server_gives_this_machine_does_not_come_in(open_door: Door) -> None:
     assert status(open_door, host="evil.example:8080", origin="http://evil.example:8080") == 403
+    assert status(open_door, host="[evil", origin="http://[evil") == 403
+    assert status(open_door, origin="null") == 403
+    assert status(Door(inside, api_key=None, host="0.0.0.0"), host="", origin="null") == 403
 
 
 def test_without_the_key_nobody_comes_in_neither_by_page_nor_by_websocket(locked_door: Door) -> None:

@@ -1,5 +1,8 @@
 """A scene that goes on by itself: what is asked of it happens, and nothing that goes wrong ends it."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,12 +12,15 @@ import numpy as np
 import pytest
 
 from foreact.errors import ConfigError
+from foreact.records import Camera, Features
+from foreact.sim.calibration import arm_of_model
 from foreact.sim.env import PickPlaceEnv
+from foreact.sim.scene import build_arm
 from foreact.sim.task import level
 from foreact.studio.clicking import read_click
 from foreact.studio.drawing import joint_panels, overhead_marks, to_pixels, to_table
 from foreact.studio.live import MOST_CONFUSERS, NEAREST, Live
-from foreact.studio.setup import Setup, Snapshot
+from foreact.studio.setup import Prediction, Setup, Snapshot
 from foreact.studio.shelf import EXPERT, OpenedPolicy, SharedPolicy, Shelf, executed, short_names
 from foreact_runtime.limits import Limits
 from foreact_runtime.settings import ExecutorSettings
@@ -32,6 +38,13 @@ class OneShelf(Shelf):
 
     def open(self, name: str, latent: object = "zero") -> SharedPolicy:
         return self._policy
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end, f"not within {PATIENCE_S} s"
+        time.sleep(0.02)
 
 
 def wait(live: Live, until: Callable[[Snapshot], bool]) -> Snapshot:
@@ -205,6 +218,93 @@ def test_an_error_is_shown_and_the_scene_lives_on() -> None:
     live.change(Setup(policy=EXPERT, seed=3))
     assert wait(live, lambda of: of.tick > 0).error == ""
     live.close()
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (
+            replace(FEATURES, action_names=("a", "b"), cameras=(), fps=50.0),
+            "commands a, b; the simulated SO-101 has sho",
+        ),
+        (replace(FEATURES, cameras=(Camera(name="top", height=8, width=8),)), "camera 'top'"),
+        (replace(FEATURES, arm=replace(arm_of_model(build_arm()), unit="deg")), "commands degrees"),
+    ],
+)
+def test_a_policy_of_another_robot_is_refused_and_nothing_of_the_one_before_is_taken_for_it(
+    features: Features, message: str
+) -> None:
+    live = Live(OneShelf(Written(stays, features=features)), Setup(seed=3))
+    wait(live, lambda of: of.tick > 0)
+    live.change(replace(live.setup, policy="written"))
+    wait_until(lambda: live.error != "" and live.snapshot is None)
+    assert message in live.error
+    live.pick(0, np.array([0.2, 0.0]))
+    live.change(replace(live.setup, brightness=2.0))
+    time.sleep(0.1)
+    assert message in live.error, "what is asked of a scene that is not there does not hide why it is not"
+    live.change(replace(live.setup, policy=EXPERT))
+    assert wait(live, lambda of: of.tick > 0).error == ""
+    live.close()
+
+
+def test_a_scene_that_cannot_be_drawn_says_why_and_can_be_left() -> None:
+    code = (
+        "import time\n"
+        "from foreact.studio.live import Live\n"
+        "from foreact.studio.setup import Setup\n"
+        "from foreact.studio.shelf import Shelf\n"
+        "live = Live(Shelf([]), Setup())\n"
+        "while not live.error:\n"
+        "    time.sleep(0.01)\n"
+        "live.close()\n"
+        "print(live.error)\n"
+    )
+    environment = {**os.environ, "MUJOCO_GL": "disable"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    assert "MUJOCO_GL is 'disable'" in done.stdout
+
+
+def test_settings_that_follow_each_other_quickly_are_all_made(expert: Live) -> None:
+    expert.change(replace(expert.setup, level="L2"))
+    expert.change(replace(expert.setup, seed=9))
+    expert.change(replace(expert.setup, brightness=2.0))
+    assert wait(expert, lambda of: of.setup == Setup(level="L2", seed=9, brightness=2.0))
+    expert.change(Setup(level="L1", seed=1))
+    wait(expert, lambda of: of.setup.seed == 1)
+
+
+def test_as_much_noise_as_was_set_reaches_the_cue_of_a_drawn_scene_and_of_a_click() -> None:
+    live = Live(Shelf([]), Setup(level="L2", cue_noise=0.05))
+    live.pause(True)
+    errors = []
+    for seed in range(12):
+        live.change(replace(live.setup, seed=seed))
+        live.pick(0, np.array([0.2, 0.0]))
+        drawn = wait(live, lambda of: of.clicked is not None)
+        errors.append(drawn.cue - drawn.clicked)
+        live.begin(as_drawn=True)
+        drawn = wait(live, lambda of: of.clicked is None)
+        errors.append(drawn.cue - drawn.blocks[0].placed)
+    live.close()
+    # L2 cuts its own noise of 20 mm off at 30 mm; 50 mm are cut off at 75 mm, of which a third is below 30 mm.
+    clicked, placed = np.linalg.norm(errors[::2], axis=1), np.linalg.norm(errors[1::2], axis=1)
+    for distances in (clicked, placed):
+        assert distances.max() <= 0.075
+        assert (distances > 0.03).sum() >= 4
+
+
+def test_of_an_ensembles_many_chunks_a_panel_shows_a_few_with_the_latest() -> None:
+    live = Live(OneShelf(Written(stays)), Setup(policy="written", seed=3))
+    snapshot = wait(live, lambda of: bool(of.predictions))
+    live.close()
+    many = [Prediction(tick=0, actions=np.full((STEPS, 6), i, np.float32), path=None) for i in range(100)]
+    drawn = joint_panels(replace(snapshot, predictions=many))
+    assert 6 * 6 <= drawn.count('class="chunk"') <= 6 * 12
+    latest = joint_panels(replace(snapshot, predictions=[many[0], many[-1]]))
+    assert latest.split('class="chunk"')[2].split('"')[1] in drawn
 
 
 def test_ways_of_executing_change_what_they_say_and_nothing_else() -> None:

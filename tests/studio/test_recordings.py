@@ -1,5 +1,6 @@
 """Data sets in the studio: what is shown of an episode, and what inspection says of its frames."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_curves_have_state_and_action_of_a_name_together_and_bands_where_somethi
     assert drawn.count("<figure>") == len(names)
     assert drawn.count('class="band fault"') == len(names)
     assert drawn.count('class="now"') == len(names)
+
+
+def test_what_has_been_read_is_there_while_another_episode_is_being_read(dataset: Path) -> None:
+    recording = Recording(dataset)
+    clip, source = recording.clip(0), recording.source
+    got: list[object] = []
+    visitor = threading.Thread(target=lambda: got.extend([recording.clip(0), recording.source]), daemon=True)
+    with recording._reading:  # as for as long as another one takes to read
+        visitor.start()
+        visitor.join(10)
+        assert got == [clip, source]
 
 
 def test_only_what_was_given_can_be_opened(dataset: Path) -> None:

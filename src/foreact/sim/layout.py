@@ -72,9 +72,9 @@ def sample_layout(task: TaskConfig, rng: np.random.Generator, target: int | None
         if len(fitting):
             blocks = arrangements[fitting[0]]
             yaws = rng.uniform(-task.yaw, task.yaw, size=len(blocks))
-            noise = _sample_noise(task, rng)
+            noise = sample_noise(task, rng)
             if chosen:  # a child of the generator, so that what is drawn next is the same for every target
-                noise = _sample_noise(task, rng.spawn(chosen)[-1])
+                noise = sample_noise(task, rng.spawn(chosen)[-1])
             drawn = Layout(target=blocks[0], confusers=blocks[1:], yaws=yaws, bowl=bowl, cue=blocks[0])
             return retargeted(drawn, chosen, blocks[chosen] + noise)
     raise SimulationError(
@@ -143,7 +143,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a - b, axis=-1)
 
 
-def _sample_noise(task: TaskConfig, rng: np.random.Generator) -> np.ndarray:
+def sample_noise(task: TaskConfig, rng: np.random.Generator) -> np.ndarray:
     """Return the cue's error (2,) [m]."""
     while True:
         noise = rng.normal(0.0, task.cue_sigma, size=2)

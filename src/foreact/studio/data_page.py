@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _OFTEN = 0.05
 """Seconds between two looks at the clock while an episode plays."""
-_MOST_EPISODES = 2000
-"""Listed by number; of more, one types the number."""
+_CURVES_S = 0.25
+"""Between two drawings of the curves while an episode plays: they are hundreds of kilobytes."""
+_NOT_INSPECTED = "Reads the whole data set as foreact inspect does; a large one takes minutes."
 
 
 def register(studio: Studio) -> None:
@@ -56,6 +57,8 @@ class DataPage:
         self._began: tuple[float, int] | None = None
         """When and at which frame playing began; None while it stands."""
         self._fps = 1.0
+        self._drawn = 0.0
+        """When the curves were drawn."""
         names = list(studio.recordings.names)
         with ui.element("main").classes("columns"):
             with ui.element("div").classes("stack"):
@@ -80,7 +83,7 @@ class DataPage:
             with ui.element("div").classes("stack"):
                 with ui.element("section").classes("card first").props('aria-label="choice"'):
                     self._data = ui.select(names, value=self._name, label="Data set", on_change=self._on_data)
-                    self._episode = ui.select([], label="Episode", on_change=self._on_episode)
+                    self._episode = ui.select([], label="Episode", with_input=True, on_change=self._on_episode)
                     for field in (self._data, self._episode):
                         field.props("dense outlined options-dense")
                     self._about = ui.label().classes("soft")
@@ -91,9 +94,7 @@ class DataPage:
                         self._inspect = ui.button("Inspect", on_click=self._on_inspect).props("outline no-caps")
                         self._spinner = ui.spinner(size="1.2em").props('aria-label="inspecting"')
                         self._spinner.set_visibility(False)
-                    self._said = ui.label(
-                        "Reads the whole data set as foreact inspect does; a large one takes minutes."
-                    ).classes("soft")
+                    self._said = ui.label(_NOT_INSPECTED).classes("soft")
                     self._list = ui.element("div").classes("timeline")
         ui.timer(_OFTEN, self._tick)
         ui.timer(0, self._open, once=True)
@@ -108,12 +109,17 @@ class DataPage:
 
     async def _open(self) -> None:
         """Read a data set's metadata, and its first episode."""
+        recording = self._recording
+        self._show_nothing("")
+        self._episode.set_options([], value=None)
+        self._about.set_text("")
         try:
-            source = await run.io_bound(lambda: self._recording.source)
+            source = await run.io_bound(lambda: recording.source)
         except ForeactError as error:
-            self._error.set_text(str(error))
+            if recording is self._recording:
+                self._show_nothing(str(error))
             return
-        if source is None:  # the server stops
+        if source is None or recording is not self._recording:  # the server stops, or another was chosen meanwhile
             return
         indices = list(source.episode_indices)
         features = source.features
@@ -124,24 +130,32 @@ class DataPage:
             f"{type(source).__name__.removesuffix('Source')}"
         )
         self._take_report()
-        self._episode.set_options(indices[:_MOST_EPISODES], value=indices[0])
+        self._episode.set_options(indices)
+        self._episode.set_value(indices[0])  # from nothing to something, so that it is opened
+
+    def _show_nothing(self, error: str) -> None:
+        """Take away what is shown, and say what went wrong."""
+        self._clip, self._images = None, {}
+        self._stop()
+        self._error.set_text(error)
+        self._title.set_text("")
+        self._curves.set_content("")
+        self._cameras.clear()
+        self._list.clear()
 
     async def _on_episode(self, event: object) -> None:
-        index = self._episode.value
+        index, recording = self._episode.value, self._recording
         if index is None:
             return
         self._title.set_text(f"reading episode {index} ...")
         self._stop()
         try:
-            clip = await run.io_bound(self._recording.clip, int(index))
+            clip = await run.io_bound(recording.clip, int(index))
         except ForeactError as error:
-            self._clip = None
-            self._error.set_text(str(error))
-            self._title.set_text("")
-            self._curves.set_content("")
-            self._cameras.clear()
+            if (index, recording) == (self._episode.value, self._recording):
+                self._show_nothing(str(error))
             return
-        if clip is None:  # the server stops
+        if clip is None or (index, recording) != (self._episode.value, self._recording):  # as above
             return
         self._clip = clip
         self._error.set_text("; ".join(f"{camera}: {why}" for camera, why in clip.damaged.items()))
@@ -152,7 +166,7 @@ class DataPage:
             for camera, pictures in clip.pictures.items():
                 if pictures:
                     with ui.element("figure").classes("recorded"):
-                        self._images[camera] = MovingPicture(clip.sizes[camera], html.escape(camera))
+                        self._images[camera] = MovingPicture(clip.sizes[camera], camera)
                         with ui.element("figcaption"):
                             ui.label(camera)
         self._show_findings()
@@ -176,8 +190,7 @@ class DataPage:
     def _take_report(self) -> None:
         report = self._recording.report
         self._findings = () if report is None else report.findings
-        if report is not None:
-            self._said.set_text(f"{report.counts}; {report.looked_at}")
+        self._said.set_text(_NOT_INSPECTED if report is None else f"{report.counts}; {report.looked_at}")
 
     def _show_findings(self) -> None:
         """List what is wrong with the episode that is open, then with the others."""
@@ -222,8 +235,10 @@ class DataPage:
             self._play_button.set_text("Stop")
 
     def _stop(self) -> None:
-        self._began = None
+        was_playing, self._began = self._began is not None, None
         self._play_button.set_text("Play")
+        if was_playing:
+            self._show(self._frame)
 
     def _go(self, frames: int) -> None:
         self._stop()
@@ -247,10 +262,12 @@ class DataPage:
             return
         self._frame = frame
         for camera, element in self._images.items():
-            path = f"{quote(self._name)}/{clip.episode.index}/{quote(camera)}/{frame}"
+            path = f"{quote(self._name)}/{clip.episode.index}/{frame}?camera={quote(camera, safe='')}"
             element.show(f"/studio/frame/{path}")
         self._clock.set_text(f"frame {frame}, {frame / self._fps:.2f} s")
-        self._curves.set_content(episode_panels(clip, self._recording, frame, self._marks))
+        if self._began is None or time.perf_counter() - self._drawn > _CURVES_S:
+            self._drawn = time.perf_counter()
+            self._curves.set_content(episode_panels(clip, self._recording, frame, self._marks))
 
 
 def episode_panels(clip: Clip, recording: Recording, frame: int, found: Sequence[Mark]) -> str:

@@ -72,7 +72,7 @@ class Door:
         if self._api_key is None and self._loopback and not is_loopback(_name(host)):
             return PlainTextResponse(f"this studio is not '{host}'\n", 403)
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and (not host or origin.partition("://")[2] != host):
             return PlainTextResponse("another site's page may not come in\n", 403)
         return None
 
@@ -116,5 +116,7 @@ def _form(said: str) -> Response:
 
 def _name(host: str) -> str:
     """Return a Host header's name without its port."""
-    name = urlsplit(f"//{host}").hostname
-    return name or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # a bracket without its other
+        return ""

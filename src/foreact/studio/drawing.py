@@ -27,6 +27,8 @@ _FLATTEST = 0.2
 """Height [rad] that a panel spans at least: noise must not look like motion."""
 _MOST_POINTS = 600
 """Of a curve; there are not more pixels."""
+_MOST_CHUNKS = 12
+"""Of those predicted, a panel shows the latest and others between; an ensemble of 100 would be a megabyte a picture."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,11 +155,13 @@ def joint_panels(snapshot: Snapshot) -> str:
     first = max(0, t - _PAST)
     longest = max((of.tick + len(of.actions) for of in snapshot.predictions), default=t + 1)
     span = (first, max(longest, t + 10))
+    every = -(-len(snapshot.predictions) // _MOST_CHUNKS) or 1
+    shown = snapshot.predictions[::-1][::every][::-1]
     figures = []
     for joint, name in enumerate(snapshot.names):
         past = np.arange(first, t + 1)
         curves = [Curve(kind="state", x=past, y=snapshot.states[first : t + 1, joint])]
-        for of in snapshot.predictions:
+        for of in shown:
             if len(of.actions):
                 curves.append(Curve(kind="chunk", x=of.tick + 1 + np.arange(len(of.actions)), y=of.actions[:, joint]))
         sent = snapshot.sent[first:t, joint]

@@ -25,6 +25,7 @@ from foreact_runtime.keys import image_key
 
 _EVERY_S = 2.0
 """Between two questions while somebody keeps asking."""
+_UNKNOWN = "where this policy's chunks would have the hand is not known"
 
 
 class InsightCard:
@@ -35,8 +36,8 @@ class InsightCard:
         self._shelf = shelf
         self._snapshot = snapshot
         self._is_asking = False
-        self.heat: np.ndarray | None = None
-        """How far the path moves where a patch of the overhead picture is covered (r, c) [m]; None: nobody asked."""
+        self._heat: tuple[str, np.ndarray] | None = None
+        """Of which policy, and what `heat` returns of it."""
         with ui.element("div").classes("row"):
             ui.button("Where does it look?", on_click=self._ask_occlusion).props("outline no-caps")
             ui.button("Where would a click lead?", on_click=self._ask_clicks).props("outline no-caps")
@@ -53,6 +54,13 @@ class InsightCard:
         self._shown = ui.html("", sanitize=False).style("width: 100%")
         self._last: Callable[[], object] | None = None
         ui.timer(_EVERY_S, self._repeat)
+
+    def heat(self, policy: str) -> np.ndarray | None:
+        """Return how far the path moves where a patch of the overhead picture is covered (r, c) [m].
+
+        None where nobody has asked that policy, or the picture of the scene shows more or less than the policy's.
+        """
+        return self._heat[1] if self._heat is not None and self._heat[0] == policy else None
 
     async def _repeat(self) -> None:
         if self._repeats.value and self._last is not None:
@@ -97,23 +105,26 @@ class InsightCard:
 
     async def _ask_clicks(self) -> None:
         self._last = self._ask_clicks
-        self.heat = None
+        self._heat = None
         await self._ask(_clicks)
 
     async def _ask_attention(self) -> None:
         self._last = self._ask_attention
-        self.heat = None
+        self._heat = None
         await self._ask(_attention)
 
     def _occlusion(self, policy: SharedPolicy, hand: Hand, snapshot: Snapshot) -> tuple[str, str]:
+        if not policy.features.cameras:
+            return "this policy looks through no camera", ""
         figures, said = [], []
         for camera in policy.features.cameras:
             moved = occlusion(policy, hand, snapshot.observation, camera.name)
             if moved is None:
-                return "where this policy's chunks would have the hand is not known", ""
-            if camera.name == "overhead":
-                self.heat = moved
-            figures.append(_figure(camera.name, snapshot.observation[image_key(camera.name)], moved))
+                return _UNKNOWN, ""
+            picture = snapshot.observation[image_key(camera.name)]
+            if camera.name == "overhead" and picture.shape[0] == picture.shape[1]:  # like the one that it lies over
+                self._heat = snapshot.setup.policy, moved
+            figures.append(_figure(camera.name, picture, moved))
             row, column = np.unravel_index(int(moved.argmax()), moved.shape)
             said.append(
                 f"{camera.name}: covering the patch in row {row + 1}, column {column + 1} of {len(moved)} moves the "
@@ -126,9 +137,11 @@ class InsightCard:
 
 
 def _clicks(policy: SharedPolicy, hand: Hand, snapshot: Snapshot) -> tuple[str, str]:
+    if not policy.features.environment_dim:
+        return "this policy takes no coordinate, so no click moves it", ""
     of = click_map(policy, hand, snapshot.observation)
     if of is None:
-        return "this policy takes no coordinate, so no click moves it", ""
+        return _UNKNOWN, ""
     return _clicks_said(of, policy), click_arrows(of, snapshot)
 
 

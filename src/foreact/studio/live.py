@@ -24,7 +24,7 @@ from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.expert import Expert
-from foreact.sim.layout import WORKSPACE, Layout, retargeted
+from foreact.sim.layout import WORKSPACE, Layout, retargeted, sample_noise
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level, task_for_features
 from foreact.studio.hand import Hand
@@ -86,7 +86,9 @@ class Live:
             scene_of: Another scene whose changed table this one takes over; None has the seed decide.
         """
         self._shelf = shelf
+        self._wanted = setup
         self._setup = setup
+        """As far as the thread has come; it may have changes before it."""
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._snapshot: Snapshot | None = None
         self._number = 0
@@ -117,8 +119,8 @@ class Live:
 
     @property
     def setup(self) -> Setup:
-        """As it was set last."""
-        return self._setup
+        """As it was set last, perhaps a moment before it is so."""
+        return self._wanted
 
     @property
     def error(self) -> str:
@@ -127,6 +129,7 @@ class Live:
 
     def change(self, setup: Setup) -> None:
         """Set something else; the same scene begins again, a new one where level or seed are others."""
+        self._wanted = setup
 
         def command() -> None:
             before, self._setup = self._setup, setup
@@ -270,6 +273,8 @@ class Live:
             except Exception as error:
                 _log.exception("a scene of the studio has failed")
                 self._error = f"{type(error).__name__}: {error}; this is a bug, the log shows where"
+            if self._run_state is None:  # what was shown is another policy's, or cannot be shown any more
+                self._snapshot = None
             step = self._rest
 
     def _play_episode(self) -> None:
@@ -284,15 +289,18 @@ class Live:
 
     def _begin(self) -> _Run:
         setup = self._setup
+        self._run_state = None
         self._error, self._plan, self._ticked, self._period = "", None, None, None
         opened = None if setup.policy == EXPERT else self._shelf.open(setup.policy, setup.latent)
         task = level(setup.level) if opened is None else task_for_features(level(setup.level), opened.features)
         env = self._env_for(task)
         if opened is not None and opened.features.action_names != env.action_names:
             names = ", ".join(opened.features.action_names)
-            raise ConfigError(f"policy '{setup.policy}' commands {names}; the simulated SO-101 has {ACTION_NAMES}")
-        noise = task.cue_sigma if setup.cue_noise is None else setup.cue_noise
-        env.task = replace(env.task, cue_sigma=noise)
+            raise ConfigError(
+                f"policy '{setup.policy}' commands {names}; the simulated SO-101 has {', '.join(ACTION_NAMES)}"
+            )
+        if opened is not None and opened.features.arm is not None and opened.features.arm.unit != "rad":
+            raise ConfigError(f"policy '{setup.policy}' commands degrees; the simulated SO-101 takes radians")
         robot = _WatchedRobot(env, task, after=self._after_tick)
         robot.begin(setup.seed, {} if self._layout is None else {"layout": self._layout})
         env.brighten(setup.brightness)
@@ -308,6 +316,7 @@ class Live:
         robot = _WatchedRobot(run.robot.env, run.robot.task, after=self._after_tick)
         robot.vectors, robot.info = robot.env.observe(), {"outcome": None}
         setup = self._setup
+        self._plan = None
         opened = None if setup.policy == EXPERT else self._shelf.open(setup.policy, setup.latent)
         after = self._controlled(robot, opened)
         after.states.append(robot.vectors[STATE])
@@ -412,16 +421,22 @@ class Live:
 
     def _publish(self) -> None:
         """Show the scene as it is now."""
-        run, env = self._run_state, self._env
-        if run is None or env is None:
+        if self._run_state is None or self._env is None:
             return
+        try:
+            self._snapshot = self._seen(self._run_state, self._env)
+        except Exception:  # it would fail again for as long as nothing new begins
+            self._run_state = None
+            raise
+
+    def _seen(self, run: _Run, env: PickPlaceEnv) -> Snapshot:
         layout = env.layout
         placed = [layout.target, *layout.confusers]
         blocks = env.block_positions()
         control = run.control
         limiter = None if control is None else control.controller.executor.limiter
         self._number += 1
-        self._snapshot = Snapshot(
+        return Snapshot(
             number=self._number,
             setup=self._setup,
             tick=len(run.robot.actions),
@@ -463,11 +478,12 @@ class Live:
             self._env = PickPlaceEnv(blind, render_size=(height, width), spare_blocks=spare)
             self._env_of = blind
             self._arm = arm_of_model(self._env.model)
+        self._env.task = self._told(blind)
         return self._env
 
     def _built(self) -> PickPlaceEnv:
         if self._env is None or self._run_state is None:
-            raise SimulationError("the scene is not there yet")
+            raise SimulationError(self._error or "the scene is not there yet")
         return self._env
 
     def _arrange(self, layout: Layout, place: np.ndarray, block: int) -> None:
@@ -493,13 +509,16 @@ class Live:
 
     def _click_noise(self) -> np.ndarray:
         """Return the error of the next click's cue (2,) [m], the same for the same seed and number of clicks."""
-        task = level(self._setup.level)
-        sigma = task.cue_sigma if self._setup.cue_noise is None else self._setup.cue_noise
-        rng = np.random.default_rng((self._setup.seed, 2, self._clicks))
-        while True:
-            noise = rng.normal(0.0, sigma, size=2)
-            if task.cue_cut is None or np.linalg.norm(noise) <= max(task.cue_cut, 1.5 * sigma):
-                return noise
+        task = self._told(level(self._setup.level))
+        return sample_noise(task, np.random.default_rng((self._setup.seed, 2, self._clicks)))
+
+    def _told(self, task: TaskConfig) -> TaskConfig:
+        """Return the task with the cue's noise as it is set; where a level cuts it off, more noise is cut off later."""
+        noise = self._setup.cue_noise
+        if noise is None:
+            return task
+        cut = None if task.cue_cut is None else max(task.cue_cut, 1.5 * noise)
+        return replace(task, cue_sigma=noise, cue_cut=cut)
 
 
 class _WatchedRobot(SimulatedRobot):

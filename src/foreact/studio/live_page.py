@@ -64,6 +64,8 @@ def register(studio: Studio) -> None:
         client = ui.context.client
         waiting = ui.label("connecting ...").classes("soft")
         await client.connected()  # whoever only fetches the page gets no simulation
+        if client.is_deleted:  # and waiting for that one is over
+            return
         waiting.delete()
         session = studio.enter()
         if session is None:
@@ -310,7 +312,7 @@ class LivePage:
         shows_curves = self._panels.value == _CURVES
         for lane, live, snapshot in zip(self._lanes, lives, snapshots, strict=False):
             live.shows_plan = shows_curves
-            lane.show(live, snapshot, heat=self._insight.heat if lane.number == 0 else None)
+            lane.show(live, snapshot, heat=self._insight.heat(live.setup.policy) if lane.number == 0 else None)
         first = snapshots[0]
         if first is None:
             return
@@ -368,8 +370,12 @@ class _Lane:
 
     def show(self, live: Live, snapshot: Snapshot | None, heat: Any) -> None:
         self._error.set_text(live.error)
-        self._title.set_text(live.setup.policy)
-        if snapshot is None or snapshot.number == self._seen:
+        self._title.set_text((live if snapshot is None else snapshot).setup.policy)
+        if snapshot is None:
+            self._outcome.classes(remove="good bad")
+            self._outcome.set_text("stopped" if live.error else "building the scene")
+            return
+        if snapshot.number == self._seen:
             return
         self._seen = snapshot.number
         address = f"/studio/picture/{self._token}/{self.number}"
@@ -382,7 +388,7 @@ class _Lane:
         outcome = snapshot.outcome
         self._outcome.classes(remove="good bad")
         if outcome is None:
-            self._outcome.set_text("paused" if snapshot.is_paused else "running")
+            self._outcome.set_text("stopped" if snapshot.error else "paused" if snapshot.is_paused else "running")
         else:
             self._outcome.set_text(OUTCOMES[outcome])
             self._outcome.classes("good" if outcome == "success" else "bad")

@@ -37,7 +37,8 @@ class MovingPicture:
         self._element = ui.interactive_image(
             size=(size[1], size[0]), sanitize=False, on_mouse=on_mouse, events=list(events)
         )
-        self._element.classes("picture").props(f'role=img aria-label="{name}"')
+        self._element.classes("picture").props("role=img")
+        self._element.props["aria-label"] = name  # whatever is in it: a camera's name is the data's
         self._element.style(f"aspect-ratio: {size[1] / size[0]}")
         self._element.on("loaded", self._loaded, args=[])
         self._next: tuple[str, str] | None = None

@@ -14,6 +14,7 @@ def page_frame(here: str) -> None:
     """Begin a page; `here` is its address."""
     ui.add_css(_STYLE.read_text(encoding="utf-8"))
     ui.colors(primary="#1d5fb8", dark="#202226", dark_page="#16171a", negative="#b42318")
+    ui.context.client.on_exception(_tell)
     dark = ui.dark_mode(None)
     with ui.element("header").classes("top"):
         with ui.element("h1"):
@@ -26,6 +27,10 @@ def page_frame(here: str) -> None:
         choice = ui.toggle({None: "auto", False: "light", True: "dark"}, value=None)
         choice.on_value_change(lambda event: dark.set_value(event.value))
         choice.props('dense unelevated no-caps size=sm aria-label="light or dark"')
+
+
+def _tell(error: Exception) -> None:
+    ui.notify(f"{type(error).__name__}: {error}; this is a bug, the log shows where", type="negative")
 
 
 def full(most: int) -> None:

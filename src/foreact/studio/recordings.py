@@ -24,8 +24,8 @@ _LONGEST = 360
 """Pixels of a picture's longer side."""
 _MOST_PICTURES = 3000
 """Of a clip, all cameras together, about 40 MB; of a longer episode every second one is kept, or every third."""
-_KEPT = 2
-"""Clips in memory."""
+_KEPT = 4
+"""Clips in memory, of each data set: more visitors than this, each at another episode, would wait for each picture."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +73,8 @@ class Recording:
         self._report: Report | None = None
         self._clips: OrderedDict[int, Clip] = OrderedDict()
         self._reading = threading.Lock()
+        """Held for as long as an episode takes to read; what has been read is there meanwhile."""
+        self._keeping = threading.Lock()
 
     @property
     def source(self) -> EpisodeSource:
@@ -81,6 +83,8 @@ class Recording:
         Raises:
             DataError: If there is none, or it is damaged.
         """
+        if self._source is not None:
+            return self._source
         with self._reading:
             return self._opened()
 
@@ -90,13 +94,16 @@ class Recording:
         Raises:
             DataError: If there is no such episode, or its vectors are damaged.
         """
+        clip = self._kept(index)
+        if clip is not None:
+            return clip
         with self._reading:
-            if index not in self._clips:
-                self._clips[index] = _read_clip(self._opened(), index)
+            clip = self._kept(index) or _read_clip(self._opened(), index)
+            with self._keeping:
+                self._clips[index] = clip
                 while len(self._clips) > _KEPT:
                     self._clips.popitem(last=False)
-            self._clips.move_to_end(index)
-            return self._clips[index]
+            return clip
 
     @property
     def report(self) -> Report | None:
@@ -113,6 +120,12 @@ class Recording:
             # With files of its own: clips are looked at meanwhile.
             self._report = inspect(open_source(self.path))
         return self._report
+
+    def _kept(self, index: int) -> Clip | None:
+        with self._keeping:
+            if index in self._clips:
+                self._clips.move_to_end(index)
+            return self._clips.get(index)
 
     def _opened(self) -> EpisodeSource:
         if self._source is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+import signal
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -77,7 +79,7 @@ class Studio:
     def picture(self, token: str, number: int, camera: str) -> bytes | None:
         """Return the latest picture of a session's scene as a JPEG file; None where there is none."""
         session = self._sessions.get(token)
-        lives = session.lives if session is not None else []
+        lives = list(session.lives) if session is not None else []
         snapshot = lives[number].snapshot if 0 <= number < len(lives) else None
         picture = None if snapshot is None else snapshot.pictures.get(camera)
         return None if picture is None else jpeg(picture, longest=max(picture.shape[:2]))
@@ -96,8 +98,15 @@ def serve(studio: Studio) -> None:
     app.on_shutdown(studio.close)
     name = f"[{options.host}]" if ":" in options.host else options.host
     app.on_startup(lambda: background_tasks.create(_announce(f"http://{name}:{port}", options.host, port)))
+    # The server underneath takes both signals, ends in peace, and raises them once more.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(options.host, port)
+
+
+def _run(host: str, port: int) -> None:
     ui.run(
-        host=options.host,
+        host=host,
         port=port,
         title="foreact studio",
         dark=None,
@@ -123,8 +132,8 @@ def _add_routes(studio: Studio) -> None:
     def picture(token: str, number: int, camera: str) -> Response:
         return _answer(studio.picture(token, number, camera), "image/jpeg")
 
-    @app.get("/studio/frame/{data:path}/{episode}/{camera}/{frame}")
-    def frame(data: str, episode: int, camera: str, frame: int) -> Response:
+    @app.get("/studio/frame/{data:path}/{episode}/{frame}")
+    def frame(data: str, episode: int, frame: int, camera: str) -> Response:  # a camera's name may have a slash in it
         try:
             return _answer(studio.recordings[data].clip(episode).picture(camera, frame), "image/jpeg")
         except ForeactError:  # the page that asks has said why

@@ -114,7 +114,7 @@ class Shelf:
             checkpoint: Of runs: "last", "best" or a step's number.
             device: Where runs compute.
         """
-        self.paths = dict(zip(short_names(paths), paths, strict=True))
+        self.paths = dict(zip(map(_distinct, short_names(paths)), paths, strict=True))
         """By name."""
         self._checkpoint = checkpoint
         self._device = device
@@ -154,14 +154,14 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     """
     parts = [list(path.resolve().parts) for path in paths]
     if len({tuple(of) for of in parts}) < len(parts):
-        raise ConfigError(f"the same policy is given twice: {', '.join(str(path) for path in paths)}")
+        raise ConfigError(f"the same path is given twice: {', '.join(str(path) for path in paths)}")
     if len(parts) == 1:
-        return [_distinct("/".join(parts[0][-2:]))]
+        return ["/".join(parts[0][-2:])]
     for end in (-1, 0):
         while len({of[end] for of in parts}) == 1 and min(len(of) for of in parts) > 1:
             for of in parts:
                 del of[end]
-    return [_distinct("/".join(of)) for of in parts]
+    return ["/".join(of) for of in parts]
 
 
 def executed(settings: ExecutorSettings, mode: Mode) -> ExecutorSettings:
