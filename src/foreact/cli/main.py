@@ -30,6 +30,7 @@ COMMANDS = {
     "drive": "a simulated robot in real time, driven by a policy server",
     "bench": "measure speed beside LeRobot's on this machine",
     "studio": "a page in the browser: click a block and watch the policy go there, look at data sets",
+    "view": "an episode with what a policy predicts, as a recording of Rerun, as MP4 or as PNG",
     "import": "write a policy of LeRobot or of the original ACT as a checkpoint of ours",
 }
 
@@ -53,6 +54,7 @@ _EXTRAS = {
     "msgpack": "serve",
     "nicegui": "studio",
     "fastapi": "studio",
+    "rerun": "rerun",
 }
 """Packages that only some commands need, and the extra that brings them."""
 

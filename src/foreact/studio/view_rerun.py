@@ -1,0 +1,161 @@
+"""An episode as a recording of Rerun: cameras, curves, the hand and every chunk in 3-D on one timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from foreact.data.files import write_atomically
+from foreact.errors import MissingExtraError
+from foreact.records import Calibration
+from foreact.studio.view import View
+from foreact.studio.view_figures import COLOURS, CUE
+from foreact_runtime.kinematics import quaternion_matrix
+
+try:
+    import rerun as rr
+    import rerun.blueprint as rrb
+except ModuleNotFoundError as error:
+    raise MissingExtraError("rerun", "rerun-sdk") from error
+
+TICK, TIME = "tick", "time"
+"""The timelines: control ticks, and seconds from the episode's beginning."""
+WORLD = "world"
+"""The base's frame [m]: x forward, y to the left, z up."""
+_QUALITY = 90
+"""Of the pictures, which are stored as JPEG."""
+_FRUSTUM = 0.1
+"""How far from a camera its picture floats in the 3-D view [m]."""
+
+
+def write_recording(view: View, path: Path) -> None:
+    """Write an episode as a `.rrd` file, which `rerun FILE` shows.
+
+    Entities: `world/hand`, `world/path` (where the hand goes), `world/cue`, `world/chunk` (the latest prediction),
+    `world/<camera>` for cameras that are calibrated and stand still, `cameras/<camera>` for the others,
+    `curves/<dimension>/<kind>`, `curves/<dimension>/limited` (a cross where limits changed the action), and `limits`,
+    the same in words.
+
+    Args:
+        view: The episode.
+        path: The file, there in full or not at all.
+
+    Raises:
+        DataError: If pictures are damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as temporary:
+        recording = rr.RecordingStream("foreact", recording_id=f"{view.title} ({view.name})")
+        recording.save(temporary, default_blueprint=_blueprint(view))
+        recording.send_recording_name(view.title)
+        _log_space(recording, view)
+        _log_curves(recording, view)
+        _log_cameras(recording, view)
+        recording.flush()
+        recording.disconnect()
+
+
+def camera_entity(view: View, camera: str) -> str:
+    """Return where a camera's pictures are."""
+    return rr.new_entity_path([WORLD if camera in view.calibrations else "cameras", camera])
+
+
+def curve_entity(name: str, kind: str) -> str:
+    """Return where a dimension's curve is."""
+    return rr.new_entity_path(["curves", name, kind])
+
+
+def _log_space(recording: rr.RecordingStream, view: View) -> None:
+    recording.log(WORLD, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    if view.hand is not None:
+        recording.log(
+            f"{WORLD}/path", rr.LineStrips3D([view.hand], colors=COLOURS_RGB["state"], radii=0.001), static=True
+        )
+    for tick in range(view.length):
+        _at(recording, view, tick)
+        if view.hand is not None:
+            recording.log(f"{WORLD}/hand", rr.Points3D(view.hand[tick : tick + 1], radii=0.006))
+        if view.cue is not None and (tick == 0 or (view.cue[tick] != view.cue[tick - 1]).any()):
+            recording.log(f"{WORLD}/cue", rr.Points3D(view.cue[tick : tick + 1], radii=0.008, colors=CUE_RGB))
+    for of in view.predictions:
+        if of.path is not None:
+            _at(recording, view, of.tick)
+            recording.log(f"{WORLD}/chunk", rr.LineStrips3D([of.path], colors=COLOURS_RGB["chunk"], radii=0.0015))
+
+
+def _log_curves(recording: rr.RecordingStream, view: View) -> None:
+    for name, kinds in view.columns.items():
+        for kind, values in kinds.items():
+            recording.log(curve_entity(name, kind), rr.SeriesLines(colors=COLOURS_RGB[kind], names=kind), static=True)
+            _send(recording, view, curve_entity(name, kind), np.arange(view.length), values)
+    if view.limited is None or view.sent is None:
+        return
+    marks = rr.SeriesPoints(colors=COLOURS_RGB["limited"], markers="cross", names="limited")
+    for dim, name in enumerate(view.names):
+        ticks = np.flatnonzero(view.limited[:, dim])
+        if len(ticks):
+            recording.log(curve_entity(name, "limited"), marks, static=True)
+            _send(recording, view, curve_entity(name, "limited"), ticks, view.sent[ticks, dim])
+    for tick in range(view.length):
+        if limited := view.limited_at(tick):
+            _at(recording, view, tick)
+            recording.log("limits", rr.TextLog(f"limited: {', '.join(limited)}", level=rr.TextLogLevel.WARN))
+
+
+def _log_cameras(recording: rr.RecordingStream, view: View) -> None:
+    for camera in view.sizes:
+        entity = camera_entity(view, camera)
+        if camera in view.calibrations:
+            _log_pose(recording, entity, view.calibrations[camera], view.sizes[camera])
+        for tick, picture in enumerate(view.frames(camera)):
+            _at(recording, view, tick)
+            recording.log(entity, rr.Image(picture).compress(jpeg_quality=_QUALITY))
+
+
+def _log_pose(recording: rr.RecordingStream, entity: str, of: Calibration, size: tuple[int, int]) -> None:
+    """Lens distortion is left out, which Rerun does not know."""
+    scale = np.array([size[1] / of.size[1], size[0] / of.size[0]])
+    turn = quaternion_matrix(of.quaternion)
+    recording.log(entity, rr.Transform3D(translation=of.position, mat3x3=turn), static=True)
+    pinhole = rr.Pinhole(
+        resolution=[size[1], size[0]],
+        focal_length=of.focal * scale,
+        principal_point=of.center * scale,
+        camera_xyz=rr.ViewCoordinates.RDF,
+        image_plane_distance=_FRUSTUM,
+    )
+    recording.log(entity, pinhole, static=True)
+
+
+def _send(recording: rr.RecordingStream, view: View, entity: str, ticks: np.ndarray, values: np.ndarray) -> None:
+    times = [rr.TimeColumn(TICK, sequence=ticks), rr.TimeColumn(TIME, duration=ticks / view.fps)]
+    recording.send_columns(entity, times, rr.Scalars.columns(scalars=np.asarray(values, np.float64)))
+
+
+def _at(recording: rr.RecordingStream, view: View, tick: int) -> None:
+    recording.set_time(TICK, sequence=tick)
+    recording.set_time(TIME, duration=tick / view.fps)
+
+
+def _blueprint(view: View) -> rrb.Blueprint:
+    """Space and pictures on the left, a panel a dimension on the right."""
+    pictures = [rrb.Spatial2DView(origin=camera_entity(view, camera), name=camera) for camera in view.sizes]
+    panels = [rrb.TimeSeriesView(origin=rr.new_entity_path(["curves", name]), name=name) for name in view.columns]
+    left: list[tuple[float, rrb.Container | rrb.View]] = [(2, rrb.Horizontal(*pictures))]
+    if view.hand is not None or any(of.path is not None for of in view.predictions):
+        left.insert(0, (3, rrb.Spatial3DView(origin=WORLD, name="space")))
+    if view.limited is not None:
+        left.append((1, rrb.TextLogView(origin="limits", name="limits")))
+    shares, parts = zip(*left, strict=True)
+    return rrb.Blueprint(
+        rrb.Horizontal(rrb.Vertical(*parts, row_shares=shares), rrb.Grid(*panels)), collapse_panels=True
+    )
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+
+
+COLOURS_RGB = {kind: _rgb(colour) for kind, colour in COLOURS.items()}
+CUE_RGB = _rgb(CUE)
