@@ -36,6 +36,7 @@ viewcode_follow_imported_members = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 toc_object_entries = False
+autodoc_mock_imports = ["rerun"]  # half a gigabyte, which no other page needs
 autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
