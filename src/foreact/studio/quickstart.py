@@ -150,6 +150,7 @@ def quickstart(plan: QuickstartPlan, out: Path, *, controls: bool = False) -> Qu
 def next_steps(out: Path) -> tuple[tuple[str, str], ...]:
     """Return what to try next, as command and reason."""
     return (
+        (f"foreact studio {out}/policy --data {out}/data", "in the browser: click a block and watch"),
         (f"foreact diagnose {out}/policy", "does it use what it is told, and what of it?"),
         (
             f"foreact eval {out}/policy --level L2 --task.confusers 3 3 --episodes 50",
