@@ -37,7 +37,13 @@ _CURVES_EVERY = 3
 """Looks between two drawings of the curves."""
 _CURVES = "Chunk per joint"
 """The name of the tab with the curves."""
-_KEYS = (("space", "pause"), (".", "step"), ("R", "again"), ("N", "next seed"), ("1-4", "pick a block, which is 1 from then on"))
+_KEYS = (
+    ("space", "pause"),
+    (".", "step"),
+    ("R", "again"),
+    ("N", "next seed"),
+    ("1-4", "pick a block, which is 1 from then on"),
+)
 OUTCOMES = {
     "success": "success: the block is in the bowl",
     "confuser_in_bowl": "wrong block in the bowl",
