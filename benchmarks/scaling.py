@@ -29,7 +29,7 @@ from typing import Annotated, Any
 import tyro
 
 RESULTS = Path("benchmarks/results/scaling.json")
-PLOTS = RESULTS.with_suffix(".png")
+PLOTS = Path("docs/scaling.png")
 BASE = {"image": (128, 128), "cameras": 2, "chunk": 100, "batch": 8, "layers": 4}
 """Of the preset so101: ResNet-18, width 512."""
 AXES: dict[str, tuple[Any, ...]] = {
