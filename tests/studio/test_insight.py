@@ -6,6 +6,7 @@ import torch
 
 from foreact.config import PolicyConfig
 from foreact.errors import ConfigError, ObservationError
+from foreact.policy.hand import Hand
 from foreact.policy.policy import Policy
 from foreact.sim.calibration import arm_of_model
 from foreact.sim.kinematics import Kinematics
@@ -13,7 +14,6 @@ from foreact.sim.layout import WORKSPACE
 from foreact.sim.scene import build_arm
 from foreact.studio.attention import attention_seen
 from foreact.studio.click_map import click_map, click_points
-from foreact.studio.hand import Hand
 from foreact.studio.occlusion import occlusion
 from foreact.studio.shelf import SharedPolicy
 from foreact_runtime.keys import image_key

@@ -51,7 +51,7 @@ def attention_weights(attention: Attention, query: Tensor, key: Tensor) -> Tenso
 @torch.no_grad()
 def attention_paid(probe: Probe, model: ACT) -> AttentionPaid:
     """Measure on a batch of the probe's first frames."""
-    groups = _token_groups(model)
+    groups = token_groups(model)
     shares: dict[str, dict[str, float]] = {}
 
     def look(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
@@ -92,8 +92,8 @@ def _hooks(model: ACT, look: Callable[[str], Callable[[nn.Module, tuple[Any, ...
             handle.remove()
 
 
-def _token_groups(model: ACT) -> dict[str, Tensor]:
-    """Which tokens are made of which input."""
+def token_groups(model: ACT) -> dict[str, Tensor]:
+    """Return which tokens are made of which input: latent, state, coordinate, and each camera by its name."""
     every = torch.arange(model.n_tokens)
     groups = {"latent": every[:1]}
     if model.state_proj is not None:

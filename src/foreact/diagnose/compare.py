@@ -31,9 +31,8 @@ from foreact.diagnose.smoothness import measure_smoothness
 from foreact.diagnose.swap import HALF, swap_test
 from foreact.errors import ConfigError
 from foreact.policy.checkpoint import CHECKPOINTS, checkpoints_in, data_paths, find_checkpoint, read_meta
+from foreact.policy.hand import Hand
 from foreact.policy.policy import Policy
-from foreact_runtime.hand import action_layout
-from foreact_runtime.kinematics import InverseKinematics
 
 EPISODES = 50
 PER_EPISODE = 4
@@ -292,14 +291,14 @@ def hand_errors(policy: Policy, replays: Sequence[Replay], steps: int) -> dict[s
     """
     arm = policy.features.arm
     assert arm is not None
-    joints, _ = action_layout(policy.features)
-    unit = 1.0 if arm.unit == "rad" else np.pi / 180
-    kinematics, grippers = InverseKinematics(arm), find_grippers(policy, replays)
+    hand, grippers = Hand(policy.features, policy.executor_settings, arm), find_grippers(policy, replays)
     along, start, aim = [], [], []
     for of in replays:
         length = of.episode.length
-        shown = kinematics.forward(of.episode.action[:, joints].astype(np.float64) * unit)[0]
-        path = policy.hand_path(of.chunks)[:, :steps]
+        shown, path = hand.reached(of.episode.action), hand.path(of.chunks)
+        assert shown is not None
+        assert path is not None
+        path = path[:, :steps]
         at = np.arange(length)[:, None] + np.arange(path.shape[1])
         away = np.linalg.norm(path - shown[np.minimum(at, length - 1)], axis=-1)
         along.append(1000 * away[at < length].mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,14 +13,13 @@ import torch
 from foreact.data.dataset import ChunkDataset
 from foreact.data.dimensions import paired_dimensions
 from foreact.data.lookup import spread_evenly
-from foreact.diagnose.tune_executor import Predicted, execute
+from foreact.diagnose.tune_executor import Predicted, execute, predict_rows
 from foreact.errors import CheckpointError, UnreachableError
 from foreact.policy.policy import Policy
 from foreact.records import Episode, Features
 from foreact_runtime import limits
 from foreact_runtime.executor import ChunkQueue, HandPoses, make_executor
 
-BATCH = 32
 MOST = 1000
 """Predictions up to which further episodes are gone through."""
 FEWEST = 4
@@ -122,13 +121,7 @@ def _limits_unsaid() -> Iterator[None]:
 def _predict(
     policy: Policy, dataset: ChunkDataset, first: int, episode: Episode, advance: Callable[[int], None]
 ) -> np.ndarray:
-    parts = []
-    for start in range(first, first + episode.length, BATCH):
-        rows = range(start, min(start + BATCH, first + episode.length))
-        raw = replace(dataset.__getitems__(rows), action=None, action_is_pad=None).to(policy.device)
-        parts.append(policy.predictor(raw).cpu().numpy())
-        advance(len(rows))
-    chunks = np.concatenate(parts)
+    chunks = predict_rows(policy.predictor, dataset, range(first, first + episode.length), policy.device, advance)
     if not np.isfinite(chunks).all():
         raise CheckpointError(
             f"the network's chunks are not finite, first in episode {episode.index}; "

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import torch
 
 from foreact.data.dataset import ChunkDataset
 from foreact.data.dimensions import is_gripper
 from foreact.errors import DataError, UnreachableError
 from foreact.policy.policy import Policy
+from foreact.records import Batch
 from foreact_runtime.executor import Executor, make_executor
 from foreact_runtime.settings import ExecutorSettings
 from foreact_runtime.smoothness import jerk
@@ -74,18 +76,37 @@ def predict_episodes(
     policy: Policy, dataset: ChunkDataset, advance: Callable[[int], None] = lambda n: None
 ) -> list[Predicted]:
     """Return the episodes of a data set with the chunks that the policy predicts, each predicted once."""
-    parts = []
-    for start in range(0, len(dataset), BATCH):
-        rows = range(start, min(start + BATCH, len(dataset)))
-        raw = replace(dataset.__getitems__(rows), action=None, action_is_pad=None).to(policy.device)
-        parts.append(policy.predict(raw).cpu().numpy())
-        advance(len(rows))
-    chunks = np.concatenate(parts)
+    chunks = predict_rows(policy.predict, dataset, range(len(dataset)), policy.device, advance)
     stops = np.cumsum([episode.length for episode in dataset.episodes])[:-1]
     return [
         Predicted(action=episode.action, chunks=of)
         for episode, of in zip(dataset.episodes, np.split(chunks, stops), strict=True)
     ]
+
+
+def predict_rows(
+    predict: Callable[[Batch], torch.Tensor],
+    dataset: ChunkDataset,
+    rows: range,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> np.ndarray:
+    """Return the chunks (L, T, C) for some rows of a data set, predicted a few at a time.
+
+    Args:
+        predict: From a raw batch on the device to chunks.
+        dataset: What is predicted from.
+        rows: Which of its samples.
+        device: Where `predict` computes.
+        advance: Called with the number of chunks that were predicted.
+    """
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        some = rows[start : start + BATCH]
+        raw = replace(dataset.__getitems__(some), action=None, action_is_pad=None).to(device)
+        parts.append(predict(raw).cpu().numpy())
+        advance(len(some))
+    return np.concatenate(parts)
 
 
 def candidates(settings: ExecutorSettings) -> list[ExecutorSettings]:

@@ -14,8 +14,6 @@ from foreact.policy.observation import read_observations
 from foreact.policy.predictor import Predictor
 from foreact.policy.settings import executor_settings
 from foreact.records import Batch, Features, Statistics
-from foreact_runtime.hand import action_layout, known_arm
-from foreact_runtime.kinematics import InverseKinematics
 from foreact_runtime.observation import Observation
 from foreact_runtime.robot_policy import RobotPolicy
 
@@ -83,19 +81,6 @@ class Policy(RobotPolicy):
     def predict(self, raw: Batch) -> torch.Tensor:
         """Return chunks (B, T, C) for a raw batch on the policy's device; see `predict_chunk`."""
         return self.predictor(raw, self._latent(raw.size))
-
-    def hand_path(self, chunks: np.ndarray) -> np.ndarray:
-        """Return where chunks (B, T, C) would have the hand, (B, T, 3) [m] in the base.
-
-        Raises:
-            ConfigError: If the arm's kinematics are not known.
-        """
-        if "frame" in self.config.conditioning:
-            return chunks[..., :3]
-        joints, _ = action_layout(self.features)
-        arm = known_arm(self.features)
-        unit = 1.0 if arm.unit == "rad" else np.pi / 180
-        return InverseKinematics(arm).forward(chunks[..., joints] * unit)[0]
 
     def _latent(self, batch_size: int) -> torch.Tensor | None:
         if self.config.latent == "zero" or not self.config.use_vae:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from foreact.diagnose.attention import attention_weights
+from foreact.diagnose.attention import attention_weights, token_groups
 from foreact.errors import ConfigError
 from foreact.model.transformer import Attention
 from foreact.policy.observation import read_observations
@@ -64,21 +64,12 @@ def attention_seen(shared: SharedPolicy, observation: Mapping[str, np.ndarray]) 
         finally:
             handle.remove()
         pictures = policy.inputs.prepare(raw, cells=network.feature_sizes).images
-    paid = kept[0].cpu().numpy()
-    cells = paid[network.image_tokens]
-    camera_of_cell = network.camera_of_cell.cpu().numpy()
-    shares = {"latent": float(paid[0])}
-    if network.state_proj is not None:
-        shares["state"] = float(paid[1])
-    if len(cue := paid[network.cue_tokens]):
-        shares["coordinate"] = float(cue.sum())
+    paid = {group: kept[0].cpu()[tokens].numpy() for group, tokens in token_groups(network).items()}
     cameras = []
-    for number, (name, size) in enumerate(network.feature_sizes.items()):
-        weights = cells[camera_of_cell == number]
-        shares[name] = float(weights.sum())
+    for name, size in network.feature_sizes.items():
         picture = _picture(pictures[name][0, :3].float().cpu().numpy())
-        cameras.append(CameraAttention(camera=name, picture=picture, weights=weights.reshape(size)))
-    return AttentionSeen(cameras=tuple(cameras), shares=shares)
+        cameras.append(CameraAttention(camera=name, picture=picture, weights=paid[name].reshape(size)))
+    return AttentionSeen(cameras=tuple(cameras), shares={group: float(of.sum()) for group, of in paid.items()})
 
 
 def _picture(normalised: np.ndarray) -> np.ndarray:

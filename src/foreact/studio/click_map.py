@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreact.policy.hand import Hand
 from foreact.sim.layout import WORKSPACE
-from foreact.studio.hand import Hand
 from foreact.studio.shelf import SharedPolicy
 from foreact_runtime.keys import ENVIRONMENT_STATE
 

@@ -11,12 +11,12 @@ import numpy as np
 from nicegui import run, ui
 
 from foreact.errors import ForeactError
+from foreact.policy.hand import Hand
 from foreact.sim.calibration import arm_of_model
 from foreact.sim.scene import build_arm
 from foreact.studio.attention import AttentionSeen, attention_seen
 from foreact.studio.click_map import ClickMap, click_map
 from foreact.studio.drawing import click_arrows, heat_cells
-from foreact.studio.hand import Hand
 from foreact.studio.occlusion import occlusion
 from foreact.studio.recordings import jpeg
 from foreact.studio.setup import Snapshot

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from foreact.errors import ConfigError, ForeactError, SimulationError
-from foreact.records import Arm, Features
+from foreact.policy.hand import Hand
+from foreact.records import Arm
 from foreact.sim.backend import mujoco
 from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
@@ -27,12 +28,11 @@ from foreact.sim.expert import Expert
 from foreact.sim.layout import WORKSPACE, Layout, retargeted, sample_noise
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level, task_for_features
-from foreact.studio.hand import Hand
+from foreact.studio.noted import NotedPolicy
 from foreact.studio.setup import Block, Limited, Prediction, Setup, Snapshot
 from foreact.studio.shelf import EXPERT, SharedPolicy, Shelf, executed
-from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, image_key
+from foreact_runtime.keys import ENVIRONMENT_STATE, STATE
 from foreact_runtime.observation import Observation
-from foreact_runtime.settings import ExecutorSettings
 
 _log = logging.getLogger(__name__)
 
@@ -340,7 +340,7 @@ class Live:
             predictions=deque(maxlen=settings.chunk_size if settings.temporal_ensemble_coeff is not None else 2),
         )
         run.control = DelayedControl(
-            _Noting(opened, lambda observation, chunk: self._note(run, observation, chunk)),
+            NotedPolicy(opened, lambda observation, chunk: self._note(run, observation, chunk)),
             robot,
             Delay(seconds=self._setup.delay),
             settings,
@@ -533,36 +533,6 @@ class _WatchedRobot(SimulatedRobot):
             return False
         self._after()
         return True
-
-
-class _Noting:
-    """A policy whose predictions are kept for people to see."""
-
-    def __init__(self, policy: SharedPolicy, note: Callable[[Observation, np.ndarray], None]) -> None:
-        self._policy = policy
-        self._note = note
-
-    @property
-    def features(self) -> Features:
-        return self._policy.features
-
-    @property
-    def executor_settings(self) -> ExecutorSettings:
-        return self._policy.executor_settings
-
-    def reset(self) -> None:
-        self._policy.reset()
-
-    def predict_chunk(self, observation: Observation) -> np.ndarray:
-        seen = {key: np.array(observation[key]) for key in self._keys(observation)}
-        chunk = self._policy.predict_chunk(seen)
-        self._note(seen, chunk)
-        return chunk
-
-    def _keys(self, observation: Observation) -> list[str]:
-        """Only pictures that the policy looks at are rendered."""
-        cameras = {image_key(camera.name) for camera in self._policy.features.cameras}
-        return [key for key in observation if key in cameras or not key.startswith(image_key(""))]
 
 
 def _free_place(place: np.ndarray, others: np.ndarray, bowl: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from foreact.errors import ObservationError
-from foreact.studio.hand import Hand
+from foreact.policy.hand import Hand
 from foreact.studio.shelf import SharedPolicy
 from foreact_runtime.keys import image_key
 

@@ -14,6 +14,7 @@ from foreact.config import Latent
 from foreact.errors import ConfigError, unknown_name
 from foreact.policy.load import load_policy
 from foreact.records import Features
+from foreact.sim.delayed import PredictingPolicy
 from foreact_runtime.observation import Observation
 from foreact_runtime.settings import ExecutorSettings
 
@@ -30,26 +31,8 @@ _AT_ONCE = 8
 """Observations between two of which another scene may ask."""
 
 
-class OpenedPolicy(Protocol):
+class OpenedPolicy(PredictingPolicy, Protocol):
     """What is asked of a policy; a checkpoint's and a bundle's are ones."""
-
-    @property
-    def features(self) -> Features:
-        """What it was trained on."""
-        ...
-
-    @property
-    def executor_settings(self) -> ExecutorSettings:
-        """How its chunks are executed, as trained."""
-        ...
-
-    def reset(self) -> None:
-        """Begin an episode."""
-        ...
-
-    def predict_chunk(self, observation: Observation) -> np.ndarray:
-        """Return the chunk (T, C) that begins with an observation."""
-        ...
 
     def predict_chunks(self, observations: Sequence[Observation]) -> np.ndarray:
         """Return chunks (B, T, C), each from its own observation."""

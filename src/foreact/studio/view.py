@@ -16,19 +16,19 @@ from foreact.diagnose.examined import held_out_episodes, open_examined
 from foreact.diagnose.replay import Replay, replay
 from foreact.diagnose.tune_executor import execute
 from foreact.errors import ConfigError, DataError
+from foreact.policy.hand import Hand
 from foreact.records import Arm, Calibration, Episode, Features
 from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.scene import ACTION_NAMES, BLOCK_SIZE
 from foreact.sim.task import CAMERAS, TaskConfig, task_for_features
-from foreact.studio.hand import Hand
+from foreact.studio.noted import NotedPolicy
 from foreact.studio.setup import Prediction
 from foreact.studio.shelf import OpenedPolicy
 from foreact_runtime.executor import LimitedActions, make_executor
 from foreact_runtime.executor_protocol import OuterExecutor
 from foreact_runtime.keys import ENVIRONMENT_STATE, STATE
-from foreact_runtime.observation import Observation
 from foreact_runtime.settings import ExecutorSettings
 
 _SHOWN_HEIGHT = 240
@@ -278,7 +278,7 @@ def _play(
     robot = SimulatedRobot(env, task)
     robot.begin(seed)
     chunks: dict[int, np.ndarray] = {}
-    noted = _ChunksNoted(policy, lambda chunk: chunks.update({len(robot.actions): chunk}))
+    noted = NotedPolicy(policy, lambda _, chunk: chunks.update({len(robot.actions): chunk}))
     control = DelayedControl(noted, robot, Delay(seconds=0.0), None, rng=np.random.default_rng((seed, 1)))
     limiter = control.controller.executor.limiter
     pictures: dict[str, list[np.ndarray]] = {camera: [] for camera in sizes}
@@ -317,30 +317,6 @@ def _play(
     return view, outcome
 
 
-class _ChunksNoted:
-    """A policy whose chunks are kept."""
-
-    def __init__(self, policy: OpenedPolicy, note: Callable[[np.ndarray], None]) -> None:
-        self._policy = policy
-        self._note = note
-
-    @property
-    def features(self) -> Features:
-        return self._policy.features
-
-    @property
-    def executor_settings(self) -> ExecutorSettings:
-        return self._policy.executor_settings
-
-    def reset(self) -> None:
-        self._policy.reset()
-
-    def predict_chunk(self, observation: Observation) -> np.ndarray:
-        chunk = self._policy.predict_chunk(observation)
-        self._note(chunk)
-        return chunk
-
-
 class _LimitsNoted(OuterExecutor):
     """An executor of which is kept what was limited in each tick."""
 
@@ -375,7 +351,7 @@ def _hand_path(features: Features, names: tuple[str, ...], values: np.ndarray | 
     if arm is None or values is None:
         return None
     joints = ExecutorSettings(chunk_size=1, n_action_steps=1)
-    return Hand(replace(features, action_names=names), joints, arm).path(values)
+    return Hand(replace(features, action_names=names), joints, arm).reached(values)
 
 
 def _cue_of(features: Features, episode: Episode) -> np.ndarray | None:

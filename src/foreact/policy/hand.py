@@ -15,7 +15,7 @@ class Hand:
     """The hand of a policy's arm."""
 
     def __init__(self, features: Features, settings: ExecutorSettings, arm: Arm) -> None:
-        """Take what the policy was trained on, and the simulated arm, for policies that do not say what theirs is."""
+        """Take what the policy was trained on, and an arm, for policies that do not say what theirs is."""
         self._features = features
         self.takes_poses = settings.hand_poses
         """Whether chunks hold hand poses, for which joints are found by inverse kinematics."""
@@ -27,11 +27,13 @@ class Hand:
 
     def path(self, chunks: np.ndarray) -> np.ndarray | None:
         """Return where chunks (..., T, C) would have the hand, (..., T, 3) [m]; None where its joints are not known."""
-        if self.takes_poses:
-            return np.asarray(chunks[..., :3], np.float64)
+        return np.asarray(chunks[..., :3], np.float64) if self.takes_poses else self.reached(chunks)
+
+    def reached(self, actions: np.ndarray) -> np.ndarray | None:
+        """Return where actions (..., A) would have the hand, (..., 3) [m]; None where its joints are not known."""
         if not self._is_whole:
             return None
-        return self._kinematics.forward(chunks[..., self._joints].astype(np.float64) * self._unit)[0]
+        return self._kinematics.forward(actions[..., self._joints].astype(np.float64) * self._unit)[0]
 
     def actions(self, chunk: np.ndarray) -> np.ndarray:
         """Return a chunk (T, C) as actions (t, A), up to the first that the arm cannot reach."""
