@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,8 @@ NOBODY = "nobody"
 """Beside the first policy."""
 _OFTEN = 0.1
 """Seconds between two looks at the scenes: the usual control rate."""
+_ROOM_EVERY = 1.0
+"""Seconds between two looks whether somebody has left a full studio."""
 _CURVES_EVERY = 3
 """Looks between two drawings of the curves."""
 _CURVES = "Chunk per joint"
@@ -75,8 +78,13 @@ def register(studio: Studio) -> None:
         waiting.delete()
         session = studio.enter()
         if session is None:
-            full(studio.options.most_sessions)
-            return
+            sign = full(studio.options.most_sessions)
+            while session is None:
+                await asyncio.sleep(_ROOM_EVERY)
+                if client.is_deleted:
+                    return
+                session = studio.enter()
+            sign.delete()
         # Ending a simulation takes a tick, in which other visitors' pages must not wait.
         client.on_delete(lambda: threading.Thread(target=studio.leave, args=(session,)).start())
         LivePage(studio, session)

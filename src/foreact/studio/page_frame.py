@@ -33,13 +33,14 @@ def _tell(error: Exception) -> None:
     ui.notify(f"{type(error).__name__}: {error}; this is a bug, the log shows where", type="negative")
 
 
-def full(most: int) -> None:
-    """Show a visitor that there is no room."""
-    with ui.element("section").classes("card").props("role=alert"):
+def full(most: int) -> ui.element:
+    """Show a visitor that there is no room yet, until what is returned is deleted."""
+    with ui.element("section").classes("card").props("role=alert") as sign:
         with ui.element("h2"):
             ui.label("The studio is full")
         ui.label(
             f"{most} page{'s' * (most != 1)} with a simulation {'are' if most != 1 else 'is'} open already, and more "
-            "would slow all of them down. Close one and reload this page, or start the studio with a larger "
-            "--max-sessions."
+            "would slow all of them down. This one begins by itself once one of them is closed; --max-sessions makes "
+            "more room."
         )
+    return sign
