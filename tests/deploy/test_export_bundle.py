@@ -178,6 +178,14 @@ def _say(**content: Any) -> Callable[[Path], None]:
     return harm
 
 
+def _executor(kind: str, **content: Any) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        executor = json.loads((folder / BUNDLE).read_text())["executor"]
+        _say(executor={**executor, kind: {**executor[kind], **content}})(folder)
+
+    return harm
+
+
 def _manifest(content: Any) -> Callable[[Path], None]:
     def harm(folder: Path) -> None:
         (folder / "manifest.json").write_text(json.dumps(content))
@@ -216,6 +224,8 @@ def _empty_check(folder: Path) -> None:
         (_say(features=[]), f"{BUNDLE}' is not what this foreact-runtime reads: TypeError"),
         (_say(tolerance=None), f"{BUNDLE}' is not what this foreact-runtime reads: TypeError"),
         (_say(scale=[1.0]), f"has chunks of another width than {BUNDLE}"),
+        (_executor("limits", velocity=[0.5]), r"limits.velocity holds 1 values for 2 dimensions of the action"),
+        (_executor("alarm", state=[None] * 5), r"alarm.state holds 5 values for 2 dimensions of the state"),
         (_say(format="tflite"), "unknown format 'tflite'; choices: onnx, openvino, torch"),
         (_say(inputs=["observation.state"]), "takes .*; the bundle says observation.state: export it again"),
         (_half_weights, r"onnxruntime .* cannot read '.*network\.onnx'"),

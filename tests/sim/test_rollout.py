@@ -282,3 +282,23 @@ def test_eval_says_what_of_the_executor_it_does_not_try(
     said = " ".join(capsys.readouterr().err.split())
     assert "asynchronous: in an evaluation chunks come at once" in said
     assert "on_alarm: in an evaluation no alarm is raised that would hold the arm" in said
+
+
+def test_eval_executes_and_limits_as_the_command_line_says(policy: Policy, tmp_path: Path) -> None:
+    from foreact.cli.main import run
+
+    config = replace(policy.config, n_action_steps=1, temporal_ensemble_coeff=0.1)
+    averaged = Policy(config=config, features=policy.features, statistics=policy.statistics, model=policy.model)
+    save_policy(tmp_path / "p", averaged)
+    flags = {"trained": [], "queue": ["--no-ensemble"], "free": ["--no-ensemble", "--no-limits"]}
+    measured = {}
+    for name, given in flags.items():
+        options = ["--episodes", "1", "--envs", "1", "--task.max-seconds", "1", "--no-expert", *given]
+        assert run(["eval", str(tmp_path / "p"), *options, "--json", str(tmp_path / f"{name}.json")]) == 0
+        (of,) = json.loads((tmp_path / f"{name}.json").read_text())
+        measured[name] = of["settings"]["overrides"]
+    assert measured == {
+        "trained": {"latent": "zero"},
+        "queue": {"latent": "zero", "temporal_ensemble_coeff": None},
+        "free": {"latent": "zero", "temporal_ensemble_coeff": None, "limit_margin": None},
+    }

@@ -13,7 +13,7 @@ Nothing in it is code or pickled. One of format `torch` is a checkpoint besides,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -21,6 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from foreact_runtime.errors import CheckpointError, unknown_name
+from foreact_runtime.limits import Limits
 from foreact_runtime.manifest import check_directory, read_json
 from foreact_runtime.records import Features, features_from_dict
 from foreact_runtime.settings import ExecutorSettings, settings_from_dict
@@ -101,12 +102,28 @@ def read_bundle(path: str | Path) -> Bundle:
         raise CheckpointError(f"'{root / BUNDLE}' is not what this foreact-runtime reads: {error!r}") from error
     if bundle.format not in FORMATS:
         raise CheckpointError(f"'{root / BUNDLE}': {unknown_name('format', str(bundle.format), FORMATS)}")
+    _check_lengths(bundle)
     weights = bundle.network.with_suffix(".bin")
     needed = [BUNDLE, CHECK] + ([] if bundle.format == "torch" else [bundle.network.name])
     for name in [*needed, *([weights.name] if weights.exists() else [])]:
         if name not in known:
             raise CheckpointError(f"the manifest of '{root}' does not name '{name}'; copy the whole directory again")
     return bundle
+
+
+def _check_lengths(bundle: Bundle) -> None:
+    """Refuse limits or an alarm that are of another robot."""
+    features, settings = bundle.features, bundle.settings
+    action, state, environment = len(features.action_names), features.state_dim, features.environment_dim
+    needed = {f"limits.{of.name}": (getattr(settings.limits, of.name), action, "action") for of in fields(Limits)}
+    needed["alarm.state"] = (settings.alarm.state, state, "state")
+    needed["alarm.environment_state"] = (settings.alarm.environment_state, environment, "environment state")
+    for name, (values, n, what) in needed.items():
+        if len(values) not in (0, n):
+            raise CheckpointError(
+                f"'{bundle.path / BUNDLE}': {name} holds {len(values)} values for {n} dimensions of the {what}; "
+                "export it again"
+            )
 
 
 def read_check(bundle: Bundle) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:

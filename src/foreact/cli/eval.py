@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from foreact.cli.executor_options import ExecutorOptions
 from foreact.cli.options import given, parse
 from foreact.cli.task_options import level_of
 from foreact.config import Latent
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions:
+class EvalOptions(ExecutorOptions):
     """Measure a policy in simulation: success with its 95 % Wilson interval, outcomes, wrong blocks apart.
 
     The scripted expert runs on the same seeds. Policies trained blind (no images) or uncued (no coordinates) join
@@ -48,10 +49,6 @@ class EvalOptions:
     """Run the scripted expert on the same seeds."""
     checkpoint: str = "last"
     """Of a run: last, best, or a step's number."""
-    n_action_steps: int | None = None
-    """Instead of what was trained with."""
-    temporal_ensemble_coeff: float | None = None
-    """Ensemble with this coefficient instead of what was trained with; needs --n-action-steps 1."""
     latent: Latent = "zero"
     """`prior` samples the latent instead of taking its mode."""
     envs: int | None = None
@@ -85,11 +82,7 @@ def run(arguments: list[str]) -> int:
     for flag, number in (("--episodes", options.episodes), ("--video-episodes", options.video_episodes)):
         if number < 1:
             raise ConfigError(f"{flag} is {number}; it must be at least 1")
-    overrides = given(
-        latent=options.latent,
-        n_action_steps=options.n_action_steps,
-        temporal_ensemble_coeff=options.temporal_ensemble_coeff,
-    )
+    overrides = {**given(latent=options.latent), **options.overrides()}
     policy = load_policy(options.run, checkpoint=options.checkpoint, device=options.device, overrides=overrides)
     executor = policy.executor_settings
     if executor.asynchronous:

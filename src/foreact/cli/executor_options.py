@@ -1,4 +1,4 @@
-"""How a policy's chunks are executed and guarded: the options that `export` and `serve` share."""
+"""How a policy's chunks are executed and guarded: the options that commands share."""
 
 from __future__ import annotations
 
