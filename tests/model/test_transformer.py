@@ -174,3 +174,37 @@ def test_dropout_acts_in_training_only(make_config: MakeConfig) -> None:
     encoder.eval()
     decoder.eval()
     assert torch.equal(once(), once())
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_the_first_tokens_alone_are_those_of_all_and_so_are_the_gradients(
+    pre_norm: bool, n_layers: int, make_config: MakeConfig
+) -> None:
+    encoder = shake(Encoder(make_config(pre_norm=pre_norm), n_layers)).double()
+    x, position = torch.randn(2, 9, DIM, dtype=torch.float64), torch.randn(9, DIM, dtype=torch.float64)
+    is_pad = torch.arange(9).expand(2, 9) >= 7
+    answers = []
+    for wanted in (None, 2):
+        tokens = x.clone().requires_grad_()
+        encoder.zero_grad()
+        first = encoder(tokens, position, is_pad, wanted=wanted)[:, :2]
+        first.square().sum().backward()
+        answers.append([first, tokens.grad, *(parameter.grad for parameter in encoder.parameters())])
+    torch.testing.assert_close(answers[1], answers[0])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_what_stands_between_the_linear_layers_changes_no_view(dropout: float, make_config: MakeConfig) -> None:
+    """Else autograd copies the whole hidden layer, forwards and backwards."""
+    x = torch.randn(8, 5, DIM, requires_grad=True)
+    result = FeedForward(make_config(dropout=dropout)).train()(x)
+    seen, left = set(), [result.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            left += [of for of, _ in node.next_functions]
+    names = {node.name() for node in seen}
+    assert len(names) > 3
+    assert not any("CopySlices" in name for name in names)

@@ -47,7 +47,7 @@ class VAEEncoder(nn.Module):
             context.append(self.state_proj(state)[:, None])
         tokens = torch.cat([*context, self.action_proj(action)], dim=1)  # (B, n_context + T, D)
         is_pad = torch.cat([action_is_pad.new_zeros(len(action), self.n_context), action_is_pad], dim=1)
-        summary = self.encoder(tokens, self.position, is_pad)[:, 0]
+        summary = self.encoder(tokens, self.position, is_pad, wanted=1)[:, 0]
         mu, log_var = self.latent_head(summary).chunk(2, dim=-1)
         return mu, log_var
 

@@ -35,10 +35,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not (ONEDNN_IS_FASTER and is_plain(x, weight) and x.numel() >= _FEW_ROWS * x.shape[-1]):
         return F.linear(x, weight, bias)
-    rows = x.flatten(0, -2)
+    if x.ndim != 2:
+        return linear(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _OneDNNLinear.apply(rows, weight, bias).unflatten(0, x.shape[:-1])
-    return product(rows, weight, bias).unflatten(0, x.shape[:-1])
+        return _OneDNNLinear.apply(x, weight, bias)
+    return product(x, weight, bias)
 
 
 class _OneDNNLinear(torch.autograd.Function):

@@ -75,7 +75,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to every token alone."""
-        return cast(Tensor, self.linear2(self.between(self.linear1(x))))
+        rows = x.flatten(0, -2)  # what is between works in place, which in a view of rows costs the gradient a copy
+        return cast(Tensor, self.linear2(self.between(self.linear1(rows)))).unflatten(0, x.shape[:-1])
 
 
 class EncoderLayer(nn.Module):
@@ -90,17 +91,30 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(config.dim_model)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None) -> Tensor:
-        """Return (B, L, D) for tokens (B, L, D), positions (L, D) or (B, L, D) and an optional mask (B, L)."""
+    def forward(
+        self, x: Tensor, position: Tensor, key_is_pad: Tensor | None = None, wanted: int | None = None
+    ) -> Tensor:
+        """Encode tokens.
+
+        Args:
+            x: (B, L, D).
+            position: (L, D) or (B, L, D).
+            key_is_pad: (B, L) bool, True hides a token; None hides none.
+            wanted: How many of the first tokens are computed, from all of them; None computes all.
+
+        Returns:
+            (B, L, D), or (B, wanted, D).
+        """
         if self.pre_norm:
-            x = x + self._attend(self.norm1(x), position, key_is_pad)
+            x = x[:, :wanted] + self._attend(self.norm1(x), position, key_is_pad, wanted)
             return x + self.dropout(self.feed_forward(self.norm2(x)))
-        x = self.norm1(x + self._attend(x, position, key_is_pad))
+        x = self.norm1(x[:, :wanted] + self._attend(x, position, key_is_pad, wanted))
         return self.norm2(x + self.dropout(self.feed_forward(x)))
 
-    def _attend(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None) -> Tensor:
-        query = x + position
-        return self.dropout(self.self_attention(query, query, x, key_is_pad))
+    def _attend(self, x: Tensor, position: Tensor, key_is_pad: Tensor | None, wanted: int | None) -> Tensor:
+        key = x + position
+        query = key if wanted is None else key[:, :wanted]
+        return self.dropout(self.self_attention(query, key, x, key_is_pad))
 
 
 class Encoder(nn.Module):
@@ -118,6 +132,7 @@ class Encoder(nn.Module):
         position: Tensor,
         key_is_pad: Tensor | None = None,
         additions: Tensor | None = None,
+        wanted: int | None = None,
     ) -> Tensor:
         """Encode.
 
@@ -126,15 +141,16 @@ class Encoder(nn.Module):
             position: (L, D), or (B, L, D) where samples differ.
             key_is_pad: (B, L) bool, True hides a token; None hides none.
             additions: (layers, B, 1, D), added to all tokens before each layer; None adds nothing.
+            wanted: How many of the first tokens are returned; None returns all. The last layer computes no others.
 
         Returns:
-            (B, L, D).
+            (B, L, D), or (B, wanted, D).
         """
         for i, layer in enumerate(self.layers):
             if additions is not None:
                 x = x + additions[i]
-            x = layer(x, position, key_is_pad)
-        return self.norm(x)
+            x = layer(x, position, key_is_pad, wanted if i == len(self.layers) - 1 else None)
+        return self.norm(x[:, :wanted])
 
 
 class DecoderLayer(nn.Module):
