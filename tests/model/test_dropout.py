@@ -59,13 +59,13 @@ def test_gradient_goes_to_what_was_kept() -> None:
 
 
 def test_a_rectifier_with_dropout_is_one_after_the_other() -> None:
-    x = torch.randn(50, 40)
+    x = torch.randn(600, 501)  # more than is dropped at a time
     results, gradients = [], []
     for layer in (ReluDropout(0.3), nn.Sequential(nn.ReLU(), Dropout(0.3))):
         torch.manual_seed(0)
         given = x.clone().requires_grad_()
         result = layer(given * 1)  # * 1: what comes in is overwritten
-        result.backward(torch.arange(2000.0).view(50, 40))
+        result.backward(torch.randn(600, 501, generator=torch.Generator().manual_seed(1)))
         results.append(result.detach())
         assert given.grad is not None
         gradients.append(given.grad)
