@@ -1,5 +1,7 @@
 """The page about bundles runs: every command and code block, on a policy of two training steps."""
 
+import json
+import re
 import shlex
 import subprocess
 import sys
@@ -45,7 +47,11 @@ def test_every_block_blocks_runs_and_a_bundle_is_evaluated(tmp_path: Path, monke
             printed += "".join(foreact(line) for line in body.splitlines())
         elif language == "python":
             call("-c", OBSERVED + body + "\nassert action.shape == (6,)\n")
-    assert "openvino int8" in printed
+    rates = dict(re.findall(r"^(original|openvino int8) +(\d/2) ", printed, re.MULTILINE))
+    measured = json.loads((tmp_path / "int8.json").read_text())
+    assert {name: f"{of['successes']}/{of['episodes']}" for name, of in measured["success"].items()} == rates
+    assert set(rates) == {"original", "openvino int8"}
+    assert 0 < measured["error"]["mean"] < measured["error"]["largest"]
     assert printed.count("differs from the original by") == 4
     assert "success" in "".join(foreact(line) for line in AFTER)
     assert "self-check" in call("-m", "foreact_runtime", "bundle", "--runs", "2")

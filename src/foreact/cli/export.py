@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,7 @@ from foreact.errors import ConfigError
 if TYPE_CHECKING:
     from foreact.deploy.export_bundle import Exported
     from foreact.policy.policy import Policy
+    from foreact.sim.evaluation import Evaluation
     from foreact.sim.task import TaskConfig
 
 
@@ -47,6 +49,8 @@ class ExportOptions(ExecutorOptions):
     """Of --task: seed of the first episode."""
     envs: int | None = None
     """Of --task: parallel processes; one a core where it is not given."""
+    json: Path | None = None
+    """Write what was measured here."""
 
 
 def run(arguments: list[str]) -> int:
@@ -71,14 +75,15 @@ def run(arguments: list[str]) -> int:
         overrides=overrides,
     )
     _print(exported, options)
-    if in_simulation is not None:
-        _measure(options, *in_simulation)
+    evaluations = [] if in_simulation is None else _measure(options, *in_simulation)
+    if options.json is not None:
+        _write(options.json, options, exported, evaluations)
     return 0
 
 
 def _lerobot(options: ExportOptions) -> int:
     plain = ExportOptions(run=options.run, out=options.out)
-    for name in ("precision", "data", "task", *(of.name for of in fields(ExecutorOptions))):
+    for name in ("precision", "data", "task", "json", *(of.name for of in fields(ExecutorOptions))):
         if getattr(options, name) != getattr(plain, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for bundles, not for --format lerobot; leave it out")
 
@@ -112,15 +117,48 @@ def _in_simulation(options: ExportOptions, name: str, overrides: dict[str, Any])
     return original, task_for_policy(task, original)
 
 
-def _measure(options: ExportOptions, original: Policy, task: TaskConfig) -> None:
-    """Print the success of both in closed loop."""
+def _measure(options: ExportOptions, original: Policy, task: TaskConfig) -> list[Evaluation]:
+    """Print the success of both in closed loop, on the same seeds, and return what was measured."""
     from foreact.policy.load import load_policy
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.rollout import rollout
 
+    evaluations = []
     seeds = range(options.seed, options.seed + options.episodes)
     exported = f"{options.format} {options.precision}"
     for title, policy in (("original", original), (exported, load_policy(options.out))):
-        episodes = rollout(policy, task, seeds, n_envs=options.envs, name=title)
-        rate = Evaluation(name=title, episodes=episodes).rate_text()
-        print(f"{title:<16}{rate} on {options.task}", flush=True)
+        evaluation = Evaluation(name=title, episodes=rollout(policy, task, seeds, n_envs=options.envs, name=title))
+        print(f"{title:<16}{evaluation.rate_text()} on {options.task}", flush=True)
+        evaluations.append(evaluation)
+    return evaluations
+
+
+def _write(path: Path, options: ExportOptions, exported: Exported, evaluations: list[Evaluation]) -> None:
+    from foreact_runtime.manifest import sha256
+
+    content: dict[str, Any] = {
+        "run": str(options.run),
+        "format": options.format,
+        "precision": options.precision,
+        "overrides": options.overrides(),
+        "bundle_sha256": {file.name: sha256(file) for file in sorted(exported.path.iterdir()) if file.is_file()},
+        "error": {
+            "largest": exported.largest,
+            "mean": exported.mean,
+            "unit": "normalised",
+            "frames": exported.frames,
+            "data": exported.data,
+        },
+    }
+    if evaluations:
+        one, other = evaluations
+        content["task"] = options.task
+        content["seeds"] = [options.seed, options.seed + options.episodes - 1]
+        content["success"] = {
+            of.name: {"successes": of.successes, "episodes": len(of.episodes), "wilson_95": list(of.interval)}
+            for of in evaluations
+        }
+        pairs = [(a.success, b.success) for a, b in zip(one.episodes, other.episodes, strict=True)]
+        content["only_one_succeeds"] = {one.name: pairs.count((True, False)), other.name: pairs.count((False, True))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
