@@ -20,7 +20,7 @@ if [ ! -e "$stamp" ] || [ constraints-lerobot.txt -nt "$stamp" ]; then
     echo "installing LeRobot 0.6.1 in $venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints-lerobot.txt \
-        'lerobot[dataset,training,feetech]==0.6.1' h5py pytest tyro rich filelock hatchling \
+        'lerobot[dataset,training,feetech]==0.6.1' h5py pytest tyro rich filelock hatchling editables \
         onnx onnxscript onnxruntime openvino nncf
     # LeRobot finds plugins among the installed distributions; foreact itself comes by PYTHONPATH.
     "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation \
