@@ -7,14 +7,14 @@ STAMP := $(VENV)/.installed
 # A process a core, each with one thread: threads of two processes would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-.PHONY: help install quickstart smoke grounding bench bench-data docs test test-fast test-runtime test-lerobot test-lerobot-old lint format type clean
+.PHONY: help install quickstart smoke grounding bench bench-data docs test test-fast test-runtime test-lerobot test-lerobot-old test-view lint format type clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@sh scripts/make_venv.sh $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,serve,export,view,studio,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e runtime -e '.[sim,calibrate,vit,serve,export,hub,view,studio,docs,dev]'
 	@# The tests' independent client declares numpy<2, but runs with 2.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps openpi-client
 	@touch $(STAMP)
@@ -60,6 +60,13 @@ docs: install  ## the site, in site/; a block that is gone, a shape that is not 
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs site
 	rm -rf site/.doctrees site/.buildinfo
 	PYTHONPATH=docs/_ext $(BIN)/python -m explain.links site
+	@sh scripts/browser.sh
+	PYTHONPATH=docs/_ext $(BIN)/python -m explain.in_browser site
+
+test-view: install  ## what foreact view writes for Rerun, read back by Rerun (500 MB, in a folder of its own)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -c constraints.txt --upgrade --target .rerun rerun-sdk
+	PYTHONPATH=.rerun $(BIN)/python -c 'import rerun.chunk'
+	PYTHONPATH=.rerun $(PYTEST) -n 0 tests/studio/test_view.py -k recording
 
 lint: install
 	$(BIN)/ruff check .
@@ -73,4 +80,4 @@ type: install
 	$(BIN)/mypy
 
 clean:  ## remove environments, runs and caches of this checkout
-	rm -rf $(VENV) .venv-runtime .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache site
+	rm -rf $(VENV) .venv-runtime .venv-lerobot .venv-lerobot-old runs outputs .mypy_cache .ruff_cache .pytest_cache site .rerun

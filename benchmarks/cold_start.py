@@ -1,7 +1,7 @@
 """From nothing to the first action: a fresh process that imports the runtime, opens a bundle and acts once.
 
     python benchmarks/cold_start.py --out benchmarks/results/cold_start.json
-    .venv-lerobot/bin/python benchmarks/speed_page.py      # docs/speed.md
+    python benchmarks/speed_page.py      # docs/speed.md
 
 Bundles are what `foreact export` writes of untrained policies as large as the presets', with a ResNet-18; their files
 are in the system's cache, as after a first start. Beside the clock stands the process's CPU time, which other processes
@@ -10,24 +10,20 @@ do not lengthen.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 from made_data import write_data
+from record import Record
+from turns import spread
 
-import foreact
 from foreact.config import PolicyConfig
 from foreact.data.selection import select_features
 from foreact.data.source import open_source
@@ -37,6 +33,7 @@ from foreact.deploy.lerobot_names import SAME_NAME
 from foreact.policy.checkpoint import save_policy
 from foreact.policy.policy import Policy
 from foreact.presets import preset
+from foreact.threads import cores
 
 SIZES = {"compact": ((96, 96), 2, 6, 6), "r1pro": ((224, 224), 3, 37, 23), "so101": ((480, 640), 2, 6, 6)}
 """Pictures' height and width, number of cameras, dimensions of state and action: those of benchmarks/speed.py."""
@@ -114,24 +111,19 @@ def start(bundle: Path) -> tuple[float, float]:
     return seconds, float(line)
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Return the least, the median and the most."""
-    return {name: round(of(values), 3) for name, of in (("min", min), ("median", statistics.median), ("max", max))}
-
-
 def measure(bundle: Path, repeats: int) -> dict[str, Any]:
     """Return what a bundle's start takes; one that does not count comes first."""
     times = [start(bundle) for _ in range(repeats + 1)][1:]
     return {
-        "seconds": spread([seconds for seconds, _ in times]),
-        "cpu_seconds": spread([cpu for _, cpu in times]),
+        "seconds": spread([seconds for seconds, _ in times], 3),
+        "cpu_seconds": spread([cpu for _, cpu in times], 3),
         "mb": round(sum(file.stat().st_size for file in bundle.iterdir()) / 1e6, 1),
     }
 
 
 def main(options: Options) -> None:
     """Measure, print and write."""
-    load = os.getloadavg()[0]
+    record = Record(seed=0)
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -148,24 +140,13 @@ def main(options: Options) -> None:
                     export_bundle(run, bundle, format=format, precision=precision, data=data)
                 results[name][kind] = of = measure(bundle, options.repeats)
                 figures = "; ".join(
-                    f"{what} {of[key]['median']:.2f} s ({of[key]['min']:.2f} to {of[key]['max']:.2f})"
+                    f"{what} {of[key]['median']:.2f} s ({of[key]['lowest']:.2f} to {of[key]['highest']:.2f})"
                     for what, key in (("clock", "seconds"), ("CPU", "cpu_seconds"))
                 )
                 print(f"{name:<8} {kind:<14} {of['mb']:6.1f} MB  {figures}, goal {GOAL:g}", flush=True)
-    content = {
-        "results": results,
-        "goal_seconds": GOAL,
-        "settings": {name: str(value) for name, value in asdict(options).items() if name in ("repeats", "precisions")},
-        "versions": {
-            "foreact": foreact.__version__,
-            **{package: version(package) for package in ("numpy", "onnxruntime", "openvino")},
-            "python": platform.python_version(),
-        },
-        "machine": {"cores": os.cpu_count(), "load_at_start": round(load, 1)},
-    }
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(content, indent=2) + "\n")
+    settings = {"repeats": options.repeats, "precisions": options.precisions, "formats": options.formats}
+    threads = {"ours": cores()}  # both libraries take all
+    record.write(options.out, results=results, goal_seconds=GOAL, settings=settings, threads=threads)
 
 
 if __name__ == "__main__":

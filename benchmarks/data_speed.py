@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,7 +30,10 @@ import numpy as np
 import torch
 import tyro
 
-import foreact
+sys.path.insert(0, str(Path(__file__).parent))
+from record import Record
+from turns import spread
+
 from foreact.data.dataset import ChunkDataset
 from foreact.data.frame_cache import cache_frames
 from foreact.data.source import open_source
@@ -89,8 +91,7 @@ class Peer:
                 env={**os.environ, **quiet, "LD_LIBRARY_PATH": libraries},
                 text=True,
             )
-        hello = self._answer()
-        self.version, self.backend = hello["version"], hello["backend"]
+        self.backend = self._answer()["backend"]
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
         """Return the answer to a request."""
@@ -175,15 +176,6 @@ def seconds_of(batches: Iterator[Any], n: int) -> float:
     return time.perf_counter() - begun
 
 
-def spread(values: list[float], digits: int = 1) -> dict[str, float]:
-    """Return median, lowest and highest."""
-    return {
-        "median": round(statistics.median(values), digits),
-        "lowest": round(min(values), digits),
-        "highest": round(max(values), digits),
-    }
-
-
 def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options) -> dict[str, Any]:
     """Samples/s of both sides in turns, one loader process each."""
     backends = [peer.backend] + (["pyav"] if peer.backend != "pyav" else [])
@@ -210,7 +202,7 @@ def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options) -> di
         for backend in backends:
             peer.ask("close", name=f"{root.name} {backend}")
     return {
-        "samples_per_s": {name: spread(of) for name, of in rates.items()},
+        "samples_per_s": {name: spread(of, 1) for name, of in rates.items()},
         "times_lerobot": {
             backend: spread([mine / other for mine, other in zip(rates["ours"], rates[backend], strict=True)])
             for backend in backends
@@ -233,8 +225,8 @@ def first_pass(peer: Peer, root: Path, folder: Path, rounds: int) -> dict[str, A
             raise SystemExit(f"LeRobot has {n_samples} samples, we have {len(dataset)}")
     return {
         "samples": n_samples,
-        "seconds": {"ours": spread(ours, 2), peer.backend: spread(theirs, 2)},
-        "times_lerobot": {peer.backend: spread([b / a for a, b in zip(ours, theirs, strict=True)], 2)},
+        "seconds": {"ours": spread(ours), peer.backend: spread(theirs)},
+        "times_lerobot": {peer.backend: spread([b / a for a, b in zip(ours, theirs, strict=True)])},
     }
 
 
@@ -256,7 +248,7 @@ def gop_250(root: Path, folder: Path, rounds: int) -> dict[str, Any]:
                     cache_dir=Path(cache),
                 )
                 of.append(n_frames / (time.perf_counter() - begun))
-    return {"frames": n_frames, "video_frames_per_s": {f"every {every}": spread(of) for every, of in rates.items()}}
+    return {"frames": n_frames, "video_frames_per_s": {f"every {every}": spread(of, 1) for every, of in rates.items()}}
 
 
 def measure(peer: Peer, folder: Path, options: Options) -> dict[str, Any]:
@@ -314,7 +306,7 @@ def main(options: Options) -> None:
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     os.sched_setaffinity(0, cores)  # the processes that are started from here have the same
     torch.set_num_threads(len(cores))
-    load = os.getloadavg()[0]
+    record = Record(seed=0, lerobot=options.python)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="data-speed-"))
     folder.mkdir(parents=True, exist_ok=True)
     peer = Peer(options.python, folder)
@@ -327,26 +319,16 @@ def main(options: Options) -> None:
     reached = goals(results, peer.backend)
     for goal, yes in reached.items():
         print(f"{'reached' if yes else 'MISSED'}: {goal}")
-    if options.out is not None:
-        content = {
-            "results": results,
-            "goals": reached,
-            "settings": {
-                name: getattr(options, name) for name in ("episodes", "frames", "gop_frames", "rounds", "batch")
-            },
-            "cores": len(cores),
-            "load_at_start": round(load, 2),
-            "versions": {
-                "foreact": foreact.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "lerobot": peer.version,
-                "lerobot_backend": peer.backend,
-            },
-            "machine": platform.machine(),
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(content, indent=2) + "\n")
+    record.write(
+        options.out,
+        results=results,
+        goals=reached,
+        settings={
+            **{name: getattr(options, name) for name in ("episodes", "frames", "gop_frames", "rounds", "batch")},
+            "lerobot_backend": peer.backend,
+        },
+        threads={"ours": len(cores), "LeRobot": len(cores)},
+    )
 
 
 if __name__ == "__main__":

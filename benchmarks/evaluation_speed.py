@@ -13,13 +13,11 @@ cores were shared out, the other still how much work there was. Linux only.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,8 @@ from typing import Any
 import torch
 import tyro
 from inference import untrained_policy
+from record import Record, cpu_of_tree
 
-import foreact
 from foreact.policy.policy import Policy
 from foreact.presets import preset
 from foreact.records import Camera, Features
@@ -78,19 +76,11 @@ def one_at_a_time(policy: Policy, task: TaskConfig, seeds: range) -> None:
     env.close()
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and of all that it started and that they started (man proc_pid_stat)."""
-    process = Path(f"/proc/{pid}")
-    ticks = process.joinpath("stat").read_text().rpartition(")")[2].split()[11:15]  # its own and its dead children's
-    alive = [child for task in (process / "task").iterdir() for child in (task / "children").read_text().split()]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in alive)
-
-
 def spent(call: Callable[[], object]) -> tuple[float, float]:
     """Return the wall and the processor time of a call [s]."""
-    wall, cpu = time.perf_counter(), cpu_seconds(os.getpid())
+    wall, cpu = time.perf_counter(), cpu_of_tree(os.getpid())
     call()
-    return time.perf_counter() - wall, cpu_seconds(os.getpid()) - cpu
+    return time.perf_counter() - wall, cpu_of_tree(os.getpid()) - cpu
 
 
 def compared(ours: list[float], plain: list[float]) -> dict[str, Any]:
@@ -107,7 +97,7 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     task = level("L2", overhead_size=SIZE, wrist_size=SIZE)
     policy = untrained_policy(preset(options.preset).policy, features_of(task))
-    load = os.getloadavg()[0]
+    record = Record()
     wall: dict[str, list[float]] = {"ours": [], "one at a time": []}
     cpu: dict[str, list[float]] = {name: [] for name in wall}
     for turn in range(options.turns + 1):
@@ -134,13 +124,9 @@ def main(options: Options) -> None:
         "goal": GOAL,
     }
     print(results)
-    if options.out is not None:
-        settings = {key: str(value) for key, value in asdict(options).items() if key != "out"}
-        versions = {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        machine = {"cores": os.cpu_count(), "load_at_start": load, "load_at_end": os.getloadavg()[0]}
-        content = {"results": results, "settings": settings, "versions": versions, "machine": machine}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(content, indent=2) + "\n")
+    settings = {"preset": options.preset, "episodes": options.episodes, "turns": options.turns, "level": "L2"}
+    threads = {"ours": options.threads, "one at a time": options.threads}
+    record.write(options.out, results=results, settings=settings, threads=threads)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,18 @@ Untrained weights: the time does not depend on them.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import statistics
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from record import Record
 
-import foreact
 from foreact.config import PolicyConfig
 from foreact.data.selection import select_features
 from foreact.policy.inputs import network_features
@@ -111,17 +109,13 @@ def measure(name: str, runs: int) -> dict[str, float]:
 def main(options: Options) -> None:
     """Measure each preset, print a line for it and write all of them."""
     torch.set_num_threads(options.threads)
+    record = Record(seed=0)
     results: dict[str, Any] = {}
     for name in options.presets:
         results[name] = measure(name, options.runs)
         print(f"{name:<10}{results[name]}")
-    versions = {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    machine = {"threads": options.threads, "cpu": platform.processor() or platform.machine()}
-    if options.out is not None:
-        settings = {key: str(value) for key, value in asdict(options).items() if key != "out"}
-        content = {"results": results, "settings": settings, "versions": versions, "machine": machine}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(content, indent=2) + "\n")
+    settings = {"presets": options.presets, "runs": options.runs}
+    record.write(options.out, results=results, settings=settings, threads={"ours": options.threads})
 
 
 if __name__ == "__main__":

@@ -41,13 +41,13 @@ class Pair:
     batch_size: int
 
 
-def make_pair(name: str, seed: int) -> Pair:
-    """Return the networks of a preset's sizes."""
+def make_pair(name: str, seed: int, **other: Any) -> Pair:
+    """Return the networks of a preset's sizes, with options that are other than the preset's."""
     size, n_cameras, state_dim, action_dim, batch_size = SIZES[name]
     of = preset(name).policy
     config = replace(
         PolicyConfig(pretrained_backbone_weights=None, camera_embedding=False, conditioning=("token",)),
-        **{option: getattr(of, option) for option in SAME_NAME},
+        **{option: getattr(of, option) for option in SAME_NAME} | other,
     )
     features = Features(
         state_names=tuple(f"s{i}" for i in range(state_dim)),

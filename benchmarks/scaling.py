@@ -5,16 +5,18 @@
     python benchmarks/scaling.py plot
 
 Every point is a process of its own, for its peak of memory: it makes training steps as Lightning does (the module's own
-step on a raw batch, clipping, AdamW), and afterwards counts the step and measures the processor's rates, as `foreact
-plan` does. Time is CPU time of the one thread that computes, to which waiting for other processes adds nothing, and the
-clock's beside it. `ddp` is `foreact train` with one process and with two.
+step on a raw batch, clipping, AdamW), and afterwards counts the step, as `foreact plan` does. The processor's rates,
+as `foreact plan` measures them, are the mean of before and after the steps, so that no slow moment decides; those
+before come from a process of their own, whose memory is not the point's. Time is CPU time of the one thread that
+computes, to which waiting for other processes adds nothing, and the clock's beside it. `ddp` is `foreact train` with
+one process and with two.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -22,14 +24,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from record import Neighbours, Record
 
-RESULTS = Path("benchmarks/results/scaling.json")
-PLOTS = Path("docs/scaling.png")
 BASE = {"image": (128, 128), "cameras": 2, "chunk": 100, "batch": 8, "layers": 4}
 """Of the preset so101: ResNet-18, width 512."""
 AXES: dict[str, tuple[Any, ...]] = {
@@ -56,11 +58,17 @@ class Run:
     """Points' names; all where none is given."""
     redo: bool = False
     """Measure again what is there already."""
+    out: Path = Path("benchmarks/results/scaling.json")
+    """The figures, written after each point; those that are there are kept."""
+    plots: Path = Path("docs/scaling.png")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
     """Plot what was measured."""
+
+    out: Path = Path("benchmarks/results/scaling.json")
+    plots: Path = Path("docs/scaling.png")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +105,7 @@ def measure_point(name: str) -> dict[str, Any]:
     torch.manual_seed(0)
     keep_freed_memory()
     in_process = process_bytes()
+    before = rates_apart()
     point = points()[name]
     if "preset" in point:
         recipe, robot = preset(point["preset"]), ROBOTS[point["preset"]]
@@ -114,7 +123,7 @@ def measure_point(name: str) -> dict[str, Any]:
     optimizer = module.configure_optimizers()["optimizer"]
     batch = raw_batch(run, features, run.train.batch_size)
 
-    cpu, wall = [], []
+    neighbours, cpu, wall = Neighbours(), [], []
     for number in range(STEPS + 1):
         begun, cpu_begun = time.perf_counter(), time.thread_time()
         module.make_step(optimizer, batch)
@@ -122,10 +131,11 @@ def measure_point(name: str) -> dict[str, Any]:
             cpu.append(time.thread_time() - cpu_begun)
             wall.append(time.perf_counter() - begun)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    peak = 1024 * int(status["VmHWM"].split()[0])
+    peak, others = 1024 * int(status["VmHWM"].split()[0]), neighbours.cores()
     del module, optimizer, batch
 
-    rates = measure_rates()
+    after = measure_rates()
+    rates = {kind: statistics.harmonic_mean((before[kind], rate)) for kind, rate in after.items()}  # of the times
     begun = time.thread_time()
     cost = count_step(run, features)
     predicted_s, predicted_bytes = cost.seconds(rates), cost.process_peak(in_process)
@@ -149,9 +159,20 @@ def measure_point(name: str) -> dict[str, Any]:
         "parameters": cost.n_parameters,
         "share_of_a_step": {part: round(work.seconds(rates) / predicted_s, 3) for part, work in cost.work.items()},
         "rates": {kind: float(f"{rate:.4g}") for kind, rate in rates.items()},
+        "rates_after_to_before": {kind: round(rate / before[kind], 2) for kind, rate in after.items()},
         "seconds_to_count": round(time.thread_time() - begun, 2),
-        "load": round(os.getloadavg()[0], 2),
+        "cores_of_others": others,
     }
+
+
+def rates_apart() -> dict[str, float]:
+    """Measure the rates in another process, which keeps freed memory and computes with one thread like this one."""
+    from foreact.memory import keep_freed_memory
+    from foreact.train.rates import measure_rates
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=keep_freed_memory) as pool:
+        return pool.submit(measure_rates).result()
 
 
 def measure_ddp(steps: int = 24, batch: int = 16) -> dict[str, Any]:
@@ -159,6 +180,7 @@ def measure_ddp(steps: int = 24, batch: int = 16) -> dict[str, Any]:
     from made_data import write_data
 
     found: dict[str, Any] = {}
+    neighbours = Neighbours()
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         data = write_data(
             Path(folder) / "data", size=(96, 96), n_cameras=2, state_dim=6, action_dim=6, coordinates=True, episodes=4,
@@ -191,7 +213,7 @@ def measure_ddp(steps: int = 24, batch: int = 16) -> dict[str, Any]:
                 "seconds_with_start": round(time.perf_counter() - begun, 1),
             }
     budgets = {of["budget"] for of in found.values()}
-    return {**found, "same_budget": len(budgets) == 1, "load": round(os.getloadavg()[0], 2)}
+    return {**found, "same_budget": len(budgets) == 1, "cores_of_others": neighbours.cores()}
 
 
 def without_threads() -> dict[str, str]:
@@ -201,43 +223,33 @@ def without_threads() -> dict[str, str]:
 
 def run(options: Run) -> None:
     """Measure what is missing, one process a point, and write after each."""
-    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"points": {}}
+    measured = json.loads(options.out.read_text())["results"] if options.out.exists() else {}
+    record = Record(seed=0)
     for name in options.only or (*points(), "ddp"):
         if name != "ddp" and name not in points():
             raise SystemExit(f"unknown point '{name}'; choices: {', '.join(points())}, ddp")
-        if name in content["points"] and not options.redo:
+        if name in measured and not options.redo:
             continue
         if name == "ddp":
-            content["points"][name] = found = measure_ddp()
+            measured[name] = found = measure_ddp()
         else:
             call = [sys.executable, __file__, "point", name]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-            content["points"][name] = found = json.loads(done.stdout.splitlines()[-1])
-        print(f"{name}: {json.dumps({key: found[key] for key in found if key not in ('rates', 'share_of_a_step')})}")
-        content |= {"base": BASE, "steps": STEPS, "goal": GOAL, "machine": machine()}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(content, indent=2) + "\n")
-    plot(content)
-    print("\n".join(summary(content)))
+            measured[name] = found = json.loads(done.stdout.splitlines()[-1])
+        shown = {key: found[key] for key in found if not key.startswith(("rates", "share"))}
+        print(f"{name}: {json.dumps(shown)}", flush=True)
+        record.write(
+            options.out, results=measured, base=BASE, goal=GOAL, settings={"steps": STEPS}, threads={"ours": 1}
+        )
+    plot(measured, options.plots)
+    print("\n".join(summary(measured)))
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    import torch
-
-    import foreact
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
-    versions = {"foreact": foreact.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    return {"cpu": model, "cores": os.cpu_count(), **versions}
-
-
-def summary(content: dict[str, Any]) -> Iterator[str]:
+def summary(measured: dict[str, Any]) -> Iterator[str]:
     """Yield lines that say how good the predictions are."""
     for what in ("step_s", "memory_mb"):
-        errors = {name: abs(of[what]["error"]) for name, of in content["points"].items() if what in of}
+        errors = {name: abs(of[what]["error"]) for name, of in measured.items() if what in of}
         if errors:
             worst = max(errors, key=lambda name: errors[name])
             within = sum(error <= GOAL for error in errors.values())
@@ -247,7 +259,7 @@ def summary(content: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def plot(content: dict[str, Any]) -> None:
+def plot(measured: dict[str, Any], file: Path) -> None:
     """Draw each axis twice: seconds a step and MB."""
     import matplotlib
 
@@ -255,7 +267,6 @@ def plot(content: dict[str, Any]) -> None:
     import matplotlib.pyplot as plt
 
     figure, panels = plt.subplots(2, len(AXES), figsize=(3.2 * len(AXES), 6), layout="constrained")
-    measured = content["points"]
     for column, (axis, values) in enumerate(AXES.items()):
         at = []
         for value in values:
@@ -277,7 +288,7 @@ def plot(content: dict[str, Any]) -> None:
                 panel.legend()
     sizes = f"{BASE['image'][0]}x{BASE['image'][1]}, {BASE['cameras']} cameras, chunk {BASE['chunk']}"
     figure.suptitle(f"A training step of so101's network from {sizes}, batch {BASE['batch']}; one thread")
-    figure.savefig(PLOTS, dpi=110)
+    figure.savefig(file, dpi=110)
     plt.close(figure)
 
 
@@ -289,7 +300,7 @@ def main() -> None:
     elif isinstance(options, Run):
         run(options)
     else:
-        plot(json.loads(RESULTS.read_text()))
+        plot(json.loads(options.out.read_text())["results"], options.plots)
 
 
 if __name__ == "__main__":

@@ -1,84 +1,354 @@
-"""Write the tables of docs/speed.md from benchmarks/results/; `make bench` does it last."""
+"""Write all tables of docs/speed.md, and speed.md beside the figures, from the JSON files: `foreact bench`'s last step.
+
+python benchmarks/speed_page.py --results benchmarks/results --page docs/speed.md
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks/results"
+import tyro
+
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
-HEADER = ("stage", "size", "ours, ms", "LeRobot, ms", "ratio (all turns)", "goal", "share of the peak: ours, LeRobot")
+Content = Mapping[str, Any]
 
 
-def rows(content: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the table's rows: eager inference, training, then each bundle."""
-    results, goals = content["results"], content["goals"]
-    for stage, label in (("inference", "a chunk at batch 1, PyTorch"), ("training", "a training step")):
-        for size, of in results.items():
-            batch = f", batch {of[stage]['batch']}" if "batch" in of[stage] else ""
-            share = of[stage]["share_of_peak"]
-            yield row(label + batch, size, of[stage], goals[stage][size], f"{share['ours']:.0%}, {share['theirs']:.0%}")
-    for size, of in results.items():
-        for kind, measured in of["bundle"].items():
-            goal = goals["bundle"][kind.split()[0]][size]
-            yield row(f"a chunk at batch 1, bundle {kind}", size, measured, goal, "")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is read and written."""
+
+    results: Path = Path("benchmarks/results")
+    """Where the JSON files lie, and speed.md is written."""
+    page: Path | None = None
+    """A page whose part between the marks is replaced."""
 
 
-def row(label: str, size: str, of: dict[str, Any], goal: float, share: str) -> tuple[str, ...]:
-    """Return one row's cells."""
-    low, high = of["ratio_from_to"]
-    times = (f"{ms:.1f}" if ms < 10 else f"{ms:.0f}" for ms in (of["ours_cpu_ms"], of["theirs_cpu_ms"]))
-    return label, f"`{size}`", *times, f"{of['ratio']:.2f} ({low:.2f} to {high:.2f})", f"{goal:g}", share
+def lines_of(results: Path) -> Iterator[str]:
+    """Yield all sections; where a file is missing its section says which stage measures it."""
+    for title, name, stage, section in SECTIONS:
+        path = results / f"{name}.json"
+        yield from (f"## {title}", "")
+        if path.exists():
+            content = json.loads(path.read_text())
+            for reason in content["machine"]["busy"]:
+                yield from (f"**Busy**: {reason}.", "")
+            yield from section(content)
+            yield from ("", how(content), "")
+        else:
+            yield from (f"Not measured yet: `foreact bench {stage}`.", "")
 
 
-def cold_start(content: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines about a bundle's start: benchmarks/cold_start.py."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table."""
+    for cells in (header, ("---",) * len(header), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def how(content: Content) -> str:
+    """Return where and with what a file's figures were measured."""
     machine, versions = content["machine"], content["versions"]
+    threads = ", ".join(f"{side} {known(n)}" for side, n in machine["threads"].items())
+    libraries = "; ".join(f"{side}: {joined(of)}" for side, of in versions.items())
+    if versions.get("LeRobot") == versions["ours"]:
+        libraries = f"both sides: {joined(versions['ours'])}"
+    load, others = machine["load"], machine["cores_of_others"]
+    seed = "" if content["seed"] is None else f" Seed {content['seed']}."
+    return (
+        f"`{content['command']}`: {machine['cpu']} ({' '.join(machine['flags'])}), {machine['cores']} cores; threads: "
+        f"{threads}; load {known(load['before'])} before and {known(load['after'])} after, cores of other programs "
+        f"{known(others['before'])} before and {known(others['during'])} during. {libraries}.{seed}"
+    )
+
+
+def joined(versions: Mapping[str, str]) -> str:
+    """Return names and versions in a row."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def known(value: float | None) -> str:
+    """Return a number, or that nobody noted it."""
+    return "not noted" if value is None else f"{value:g}"
+
+
+def ms(value: float) -> str:
+    """Return milliseconds with two digits or more."""
+    return f"{value:.3f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def span(of: Mapping[str, float], digits: int = 2) -> str:
+    """Return median, lowest and highest."""
+    return f"{of['median']:.{digits}f} ({of['lowest']:.{digits}f} to {of['highest']:.{digits}f})"
+
+
+def ratio(of: Content) -> str:
+    """Return the median ratio, and that of the worst and the best turn."""
+    low, high = of["ratio_from_to"]
+    return f"{of['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def reached(goal: str, yes: bool) -> str:
+    """Return a goal, and whether it is."""
+    return f"{goal}: {'yes' if yes else '**no**'}"
+
+
+def percent(shares: Mapping[str, float | None]) -> str:
+    """Return both sides' shares, or nothing where none is known."""
+    if all(of is None for of in shares.values()):
+        return ""
+    return ", ".join("?" if of is None else f"{of:.0%}" for of in shares.values())
+
+
+def networks(content: Content) -> Iterator[str]:
+    """A chunk at batch 1, in PyTorch and as a bundle, a training step and its memory: speed.py."""
+    results, goals, settings, peak = (content[name] for name in ("results", "goals", "settings", "peak"))
     yield (
-        f"A bundle's start, a fresh process from nothing to its first action, imports included (goal "
-        f"{content['goal_seconds']:g} s; {content['settings']['repeats']} processes, median, least and most; "
-        f"{machine['cores']} cores, load {machine['load_at_start']:g}; onnxruntime {versions['onnxruntime']}, OpenVINO "
-        f"{versions['openvino']}):"
+        "Both networks in one process, with the same weights, in turns; CPU time of one thread, medians (turns: "
+        f"{settings['turns']}; of a training step: {settings['steps']}); the ratio is taken turn by turn (median, "
+        "lowest to highest). A goal of bundles is the faster library's."
     )
     yield ""
-    for cells in (("bundle", "size", "MB", "by the clock, s", "CPU, s"), ("---",) * 5):
-        yield f"| {' | '.join(cells)} |"
-    for size, kinds in content["results"].items():
-        for kind, of in kinds.items():
-            times = (
-                f"{of[key]['median']:.2f} ({of[key]['min']:.2f} to {of[key]['max']:.2f})"
-                for key in ("seconds", "cpu_seconds")
-            )
-            yield f"| {' | '.join((kind, f'`{size}`', str(round(of['mb'])), *times))} |"
 
+    def row(label: str, size: str, of: Content, goal: float | None) -> tuple[str, ...]:
+        times = (ms(of["ours_cpu_ms"]), ms(of["theirs_cpu_ms"]))
+        verdict = "" if goal is None else reached(f"{goal:g}", of["ratio"] >= goal)
+        shares = (percent(of["share_of_matrix_rate"]), percent(of.get("share_of_copy_rate", {})))
+        return label, f"`{size}`", *times, ratio(of), verdict, *shares
 
-def main() -> None:
-    """Replace what stands between the marks."""
-    content = json.loads((RESULTS / "speed.json").read_text())
-    machine, versions, settings = content["machine"], content["versions"], content["settings"]
-    memory = ", ".join(
-        f"`{size}` {of['memory_mb']['ours']:.0f} and {of['memory_mb']['theirs']:.0f}"
-        for size, of in content["results"].items()
+    rows = []
+    for stage, label in (("inference", "a chunk at batch 1, PyTorch"), ("training", "a training step")):
+        for size, of in results.items():
+            batch = f", batch {of[stage]['batch']}" if stage == "training" else ""
+            rows.append(row(label + batch, size, of[stage], goals[stage][size]))
+    for size, of in results.items():
+        for kind, figures in of["bundle"].items():
+            precision = kind.split()[0]
+            fastest = max(other["ratio"] for name, other in of["bundle"].items() if name.startswith(precision))
+            goal = goals["bundle"][precision][size] if figures["ratio"] == fastest else None
+            rows.append(row(f"a chunk at batch 1, bundle {kind}", size, figures, goal))
+    yield from table(
+        ("stage", "size", "ours, ms", "LeRobot, ms", "ratio", "goal", "matrix rate, ours and LeRobot", "copy rate"),
+        rows,
     )
-    lines = [
-        f"{machine['cpu']}; {machine['threads']} thread; torch {versions['torch']}, Python {versions['python']}; "
-        f"load at the start {machine['load_at_start']:.1f}; {settings['turns']} turns of inference, "
-        f"{settings['steps']} steps of training.",
-        "",
-        *(f"| {' | '.join(cells)} |" for cells in (HEADER, ("---",) * len(HEADER), *rows(content))),
-        "",
-        "Largest memory of a process that makes three training steps, ours and LeRobot's, MB: " + memory + ".",
-        "",
-        *cold_start(json.loads((RESULTS / "cold_start.json").read_text())),
-    ]
-    page = ROOT / "docs/speed.md"
-    text = page.read_text()
-    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
-    page.write_text(text[:before] + "\n\n" + "\n".join(lines) + "\n\n" + text[after:])
+    rates = ", ".join(f"{name.replace('_', ' ')} {rate:g}" for name, rate in peak.items())
+    yield ""
+    yield (
+        f"Shares of what this processor was seen to do in the same run ({rates}): of the matrix rate, which is that of "
+        "the faster product, and int8's own for int8 where it was measured, LeRobot's FLOPs, which a "
+        "library with a faster way may exceed; of the copy rate every weight, read once."
+    )
+    probe = content["probe_ms"]
+    faster = [f"{probe[size] / of['inference']['theirs_cpu_ms']:.1f} (`{size}`)" for size, of in results.items()]
+    yield ""
+    yield (
+        "LeRobot's own chunk in PyTorch is faster here than in the probe that the goals come from, whose least times "
+        f"were {', '.join(f'{probe[size]} ms' for size in results)}: {', '.join(faster)} times."
+    )
+    yield ""
+    yield from memory(content)
+
+
+def memory(content: Content) -> Iterator[str]:
+    """The largest memory of a process that trains: speed.py."""
+    steps, processes = content["settings"]["memory_steps"], content["settings"]["memory_processes"]
+    yield (
+        f"The largest memory of processes that make {steps} training steps of one network, MB (processes of each "
+        f"side: {processes}; median, lowest to highest); ours keeps freed memory as `foreact train` does."
+    )
+    yield ""
+    rows = []
+    for size, of in content["results"].items():
+        if "memory_mb" not in of:
+            continue
+        ours, theirs = of["memory_mb"]["ours"], of["memory_mb"]["theirs"]
+        rows.append(
+            (f"`{size}`", span(ours, 0), span(theirs, 0), reached("no more", ours["median"] <= theirs["median"]))
+        )
+    yield from table(("size", "ours", "LeRobot", "goal"), rows)
+
+
+def end_to_end(content: Content) -> Iterator[str]:
+    """Training from videos on disk: training_speed.py."""
+    yield (
+        "`foreact train` and `lerobot-train`, a process each, in turns, on one data set of AV1 videos, chunk 100, with "
+        "as many threads as each command chooses: samples/s by the clock, between two lines of its log; ratios by the "
+        f"clock and in CPU time (turns: {content['settings']['turns']}; median, lowest to highest). "
+        f"The networks are the same in value: `{content['equality']}`."
+    )
+    yield ""
+    rows = []
+    for size, of in content["results"].items():
+        sides = of["sides"]
+        for side, ratios in of["times_lerobot"].items():
+            theirs, shares = sides[side]["samples_per_s"], of["share_of_matrix_rate"]
+            rows.append((
+                f"`{size}`, batch {of['batch']}{', **busy**' if of['busy'] else ''}", side.partition(", ")[2],
+                ", ".join(known(of["threads"][name]) for name in ("ours", "LeRobot")),
+                span(sides["ours"]["samples_per_s"]), span(theirs), span(ratios["steady"]), span(ratios["cpu"]),
+                reached(f"{of['goal']:g}", ratios["steady"]["median"] >= of["goal"]),
+                percent({name: shares.get(name) for name in ("ours", side)}),
+            ))  # fmt: skip
+    yield from table(
+        ("size", "LeRobot's loader", "threads, ours and LeRobot", "ours", "LeRobot", "ratio", "in CPU time", "goal",
+         "matrix rate, ours and LeRobot"),
+        rows,
+    )  # fmt: skip
+
+
+def evaluation(content: Content) -> Iterator[str]:
+    """Episodes a minute in simulation: evaluation_speed.py."""
+    results, settings = content["results"], content["settings"]
+    yield (
+        "`rollout` beside a loop that renders, infers and steps one environment at a time, with one policy "
+        f"(`{settings['preset']}`), {settings['turns']} turns of {settings['episodes']} episodes from one process, by "
+        "the clock; the start of the processes that ours simulates in is included, but for the first call's, which "
+        "imports PyTorch for them all."
+    )
+    yield ""
+    wall, cpu, goal = results["wall"], results["cpu"], results["goal"]
+    minute, seconds = wall["episodes_a_minute"], cpu["seconds_an_episode"]
+    first = results["first_call"]["episodes_a_minute"]
+    plain = "one at a time"
+    yield from table(
+        ("", "ours", "one at a time", "ratio", "goal"),
+        [
+            ("episodes a minute", f"{minute['ours']:.0f}", f"{minute[plain]:.0f}", ratio(wall),
+             reached(f"{goal:g}", wall["ratio"] >= goal)),
+            ("CPU seconds an episode", f"{seconds['ours']:.3f}", f"{seconds[plain]:.3f}", ratio(cpu), ""),
+            ("episodes a minute, the first call", f"{first['ours']:.0f}", f"{first[plain]:.0f}", "", ""),
+        ],
+    )  # fmt: skip
+
+
+def cold_start(content: Content) -> Iterator[str]:
+    """A bundle's start: cold_start.py."""
+    goal = content["goal_seconds"]
+    yield (
+        "A fresh process from nothing to its first action, imports included; no ratio, for LeRobot has no bundle; "
+        f"{content['settings']['repeats']} processes, median, lowest and highest."
+    )
+    yield ""
+    rows = [
+        (
+            kind, f"`{size}`", f"{of['mb']:.0f}", span(of["seconds"]),
+            reached(f"under {goal:g}", of["seconds"]["median"] < goal), span(of["cpu_seconds"]),
+        )
+        for size, kinds in content["results"].items()
+        for kind, of in kinds.items()
+    ]  # fmt: skip
+    yield from table(("bundle", "size", "MB", "by the clock, s", "goal", "CPU, s"), rows)
+
+
+def odds(content: Content) -> Iterator[str]:
+    """The temporal ensemble and `foreact --help`: odds.py."""
+    settings, goals, results = content["settings"], content["goals"], content["results"]
+    yield (
+        f"A tick of the temporal ensemble, a chunk in and an action out, in one process, {settings['turns']} turns of "
+        f"{settings['ticks']} ticks, CPU time of one thread; both say the same to 1e-5 first."
+    )
+    yield ""
+    rows = []
+    for chunk, of in results["ensemble"].items():
+        for name, label in (("plain", "ensemble"), ("limited", "ensemble, with limits, which LeRobot has not")):
+            times = ms(of[name]["ours_cpu_ms"]), ms(of[name]["theirs_cpu_ms"])
+            goal = goals["ensemble_ms"]
+            rows.append((label, chunk, str(of["dimensions"]), *times, ratio(of[name]),
+                         reached(f"under {goal:g} ms", of[name]["ours_cpu_ms"] < goal)))  # fmt: skip
+    yield from table(("", "chunk", "dimensions", "ours, ms", "LeRobot, ms", "ratio", "goal for ours"), rows)
+    seconds, goal = results["help_seconds"], goals["help_seconds"]
+    verdict = reached(f"under {goal:g} s", seconds["median"] < goal)
+    yield ""
+    yield f"`foreact --help`: {span(seconds)} s, {settings['starts']} processes; goal {verdict}."
+
+
+def data(content: Content) -> Iterator[str]:
+    """Samples a second from data on disk: data_speed.py."""
+    settings = content["settings"]
+    theirs = settings["lerobot_backend"]
+    yield (
+        f"Samples of two AV1 cameras and a chunk of 100 at batch {settings['batch']}, beside LeRobot's loader with "
+        f"{theirs}, one worker each, in turns, by the clock; both give the same samples first. The first pass is ours "
+        "into an empty cache, LeRobot's an epoch."
+    )
+    yield ""
+    rows = []
+    for name, of in content["results"].items():
+        if theirs in of.get("times_lerobot", {}):
+            key, digits = ("samples_per_s", 0) if "samples_per_s" in of else ("seconds", 2)
+            unit = "samples/s" if key == "samples_per_s" else "s"
+            goals = [reached(text.removeprefix(name).strip(), yes) for text, yes in content["goals"].items()
+                     if text.startswith(name)]  # fmt: skip
+            rows.append((f"{name}, {unit}", span(of[key]["ours"], digits), span(of[key][theirs], digits),
+                         span(of["times_lerobot"][theirs], 1), ", ".join(goals)))  # fmt: skip
+    yield from table(("", "ours", "LeRobot", "ratio", "goal"), rows)
+    rate = content["results"]["GOP 250"]["video_frames_per_s"]
+    yield ""
+    goals = [reached(text.removeprefix("GOP 250 "), yes) for text, yes in content["goals"].items() if "GOP" in text]
+    yield f"HEVC with a key frame every 250 into the cache, frames/s: {span(rate['every 1'], 0)}; {', '.join(goals)}."
+
+
+def scaling(content: Content) -> Iterator[str]:
+    """Step time and memory beside what the plan says: scaling.py."""
+    points, goal = content["results"], content["goal"]
+    yield (
+        "No ratio to LeRobot: step time (CPU seconds, one thread) and memory (MB of the process) of ours, a process a "
+        f"point, beside what `foreact plan` says of the same configuration; {content['settings']['steps']} steps."
+    )
+    yield ""
+    measured = {name: of for name, of in points.items() if "step_s" in of}
+    groups: dict[str, list[str]] = {}
+    for name in measured:
+        groups.setdefault(name.partition("-")[0] if "-" in name else "base and presets", []).append(name)
+
+    def row(label: str, names: Sequence[str]) -> tuple[str, ...]:
+        cells: list[str] = []
+        for what, of, digits in (("step_s", "cpu", 2), ("memory_mb", "measured", 0)):
+            values = [measured[name][what][of] for name in names]
+            errors = {name: measured[name][what]["error"] for name in names}
+            worst = max(errors, key=lambda name: abs(errors[name]))
+            within = sum(abs(error) <= goal for error in errors.values())
+            cells += [f"{min(values):.{digits}f} to {max(values):.{digits}f}", f"{errors[worst]:+.0%} ({worst})",
+                      f"{within} of {len(names)}"]  # fmt: skip
+        return label, *cells
+
+    rows = [row(label, names) for label, names in groups.items()]
+    yield from table(
+        ("axis", "seconds a step", "largest error", f"within {goal:.0%}", "MB", "largest error", f"within {goal:.0%}"),
+        [*rows, row("all", list(measured))],
+    )
+    if "ddp" in points:
+        rates = [(name, f"{of['samples_per_s']:g}") for name, of in points["ddp"].items() if isinstance(of, dict)]
+        yield ""
+        yield "`foreact train` in one process and in two (DDP) for one budget of samples, a small network, one run:"
+        yield ""
+        yield from table(("", "samples/s"), rates)
+
+
+SECTIONS: Sequence[tuple[str, str, str, Callable[[Content], Iterator[str]]]] = (
+    ("A chunk, a training step and its memory", "speed", "networks", networks),
+    ("Training end to end", "training_speed", "training", end_to_end),
+    ("Evaluation in simulation", "evaluation_speed", "evaluation", evaluation),
+    ("A bundle's start", "cold_start", "networks", cold_start),
+    ("The temporal ensemble and `--help`", "odds", "odds", odds),
+    ("Reading data", "data_speed", "data", data),
+    ("How it scales", "scaling", "scaling", scaling),
+)
+"""Title, file, stage that makes it, and what is written of it."""
+
+
+def main(options: Options) -> None:
+    """Write all tables."""
+    lines = [*lines_of(options.results)]
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / "speed.md").write_text("\n".join(("# Speed", "", *lines)).rstrip() + "\n")
+    if options.page is not None:
+        text = options.page.read_text()
+        before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+        options.page.write_text(text[:before] + "\n\n" + "\n".join(lines).rstrip() + "\n\n" + text[after:])
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options))

@@ -10,14 +10,20 @@ lines of a command's log: after the first steps and before the last, when both s
 the command and all of its processes. Of ours there is also the rate of the first epoch, with the decoding of every
 frame into the cache; LeRobot decodes anew at every step, in every epoch alike.
 
-Figures to be kept are made on a machine that does nothing else (the load is noted with them).
+Both commands' networks must have as many weights to train. That their losses and gradients are the same, given the same
+weights and the same batch, is what `EQUALITY` tests and `speed.py` checks again before a step's time counts.
+
+A share of the matrix rate is the FLOPs of a step, as `foreact plan` counts them, over its share of a second and the
+rate of this processor's products with as many threads as that side has (peak.py).
+
+Figures to be kept are made on a machine that does nothing else: what others computed during each turn is noted, and so
+are each side's threads, of which `foreact train` takes only as many as there are free cores.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
@@ -26,28 +32,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
 from made_data import write_data
+from peak import matrix_rate, peak, share
+from record import OTHERS, Neighbours, Record, cpu_of_tree
+from turns import spread
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.data_speed import ffmpeg_for_torchcodec
 from benchmarks.grounding.lerobot_peer import PYTHON, train_options
 
-import foreact
 from foreact.config import PolicyConfig, RunConfig, TrainConfig
 from foreact.data.dataset import ChunkDataset
 from foreact.data.selection import select_features
 from foreact.data.source import open_source
 from foreact.deploy.lerobot_names import SAME_NAME
 from foreact.presets import preset
+from foreact.threads import cores
+from foreact.train.cost import count_step
 
 CHUNK = 100
-WORKERS = (4, 0)
-"""Of LeRobot's loader: its default first."""
+EQUALITY = "tests_lerobot/test_act_parity.py::test_losses_and_gradients_in_training_are_the_same"
+"""The same weights and the same batch give the same loss to 1e-5, and the same gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +91,8 @@ class Options:
 
     sizes: tuple[str, ...] = tuple(SIZES)
     turns: int = 2
+    workers: tuple[int, ...] = (4, 0)
+    """Of LeRobot's loader, whose default is 4."""
     threads: int | None = None
     """To compute with; where it is not given each command chooses, as it does for whoever types it."""
     episodes: int = 4
@@ -108,6 +121,25 @@ class Watched:
     seconds: float
     cpu_seconds: float
     lines: tuple[str, ...]
+    log: str
+    cores_of_others: float
+    """Mean number that other programs used meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What one command gave."""
+
+    side: str
+    threads: int
+    """That it computed with."""
+    million_weights: str
+    """To train, as it says."""
+    cores_of_others: float
+    rates: Mapping[str, float]
+    """Of `rates`."""
+    said: Mapping[str, float] = field(default_factory=dict)
+    """LeRobot's own times of a step and of its data."""
 
 
 def recipe(name: str, of: Size) -> RunConfig:
@@ -146,9 +178,9 @@ def our_command(run: RunConfig, data: Path, out: Path, cache: Path, threads: int
     words += [] if threads is None else ["--threads", str(threads)]
     parts: Sequence[tuple[str, Any, Any]] = (("policy", run.policy, base.policy), ("train", run.train, base.train))
     for part, config, default in parts:
-        for field in fields(PolicyConfig if part == "policy" else TrainConfig):
-            value, flag = getattr(config, field.name), field.name.replace("_", "-")
-            if value == getattr(default, field.name):
+        for option in fields(PolicyConfig if part == "policy" else TrainConfig):
+            value, flag = getattr(config, option.name), option.name.replace("_", "-")
+            if value == getattr(default, option.name):
                 continue
             words += [f"--{part}.{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [
                 f"--{part}.{flag}", *map(str, value if isinstance(value, tuple) else (value,)),
@@ -173,11 +205,10 @@ def their_command(run: RunConfig, data: Path, out: Path, python: Path, workers: 
 
 def watch(command: Sequence[str], line: str, environment: Mapping[str, str], log: Path) -> Watched:
     """Run a command that trains, and note when lines of its log come that hold a regular expression."""
+    neighbours = Neighbours()
     begun, wall, cpu, lines = time.perf_counter(), [], [], []
     pattern = re.compile(line)
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert process.stdout is not None
     with log.open("w") as file:
         for text in process.stdout:
@@ -191,6 +222,8 @@ def watch(command: Sequence[str], line: str, environment: Mapping[str, str], log
     if process.returncode:
         raise SystemExit(f"{command[0]} ended with {process.returncode}: {log.read_text()[-2000:]}")
     return Watched(
+        log=log.read_text(),
+        cores_of_others=neighbours.cores(),
         wall=tuple(wall),
         cpu=tuple(cpu),
         seconds=time.perf_counter() - begun,
@@ -199,24 +232,25 @@ def watch(command: Sequence[str], line: str, environment: Mapping[str, str], log
     )
 
 
-def cpu_of_tree(root: int) -> float:
-    """Return the CPU seconds of a process, of its children and of theirs, ended ones included."""
-    children: dict[int, list[int]] = {}
-    spent: dict[int, float] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            values = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        number = int(path.parent.name)
-        children.setdefault(int(values[1]), []).append(number)
-        spent[number] = sum(int(value) for value in values[11:15]) / os.sysconf("SC_CLK_TCK")
-    total, waiting = 0.0, [root]
-    while waiting:
-        number = waiting.pop()
-        total += spent.get(number, 0.0)
-        waiting += children.get(number, [])
-    return total
+def environment_of(threads: int | None, further: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with a number of threads only where one was asked for, and long lines."""
+    own = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    asked = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    return {**own, "PYTHONUNBUFFERED": "1", "COLUMNS": "300", **asked, **further}
+
+
+def threads_of(python: Path, environment: Mapping[str, str]) -> int:
+    """Return how many threads PyTorch takes in LeRobot's environment, which `lerobot-train` leaves at that."""
+    code = "import torch; print(torch.get_num_threads())"
+    return int(subprocess.run([str(python), "-c", code], stdout=subprocess.PIPE, env=environment, check=True).stdout)
+
+
+def found_in(log: str, pattern: str) -> str:
+    """Return what a log says where it must."""
+    found = re.search(pattern, log)
+    if found is None:
+        raise SystemExit(f"the log does not say '{pattern}': {log[-2000:]}")
+    return found[1]
 
 
 def rates(watched: Watched, run: RunConfig, of: Size) -> dict[str, float]:
@@ -251,6 +285,41 @@ def decode_seconds(run: RunConfig, data: Path, folder: Path) -> tuple[float, int
         return time.perf_counter() - begun, len(dataset)
 
 
+def our_turn(run: RunConfig, of: Size, data: Path, folder: Path, options: Options) -> Turn:
+    """Train with `foreact train`, into an empty cache."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        command = our_command(run, data, Path(place) / "run", Path(place) / "cache", options.threads)
+        log = folder / f"{data.name}-ours.log"
+        watched = watch(command, r"^step \d+/\d+ ", environment_of(options.threads, {}), log)
+    return Turn(
+        side="ours",
+        threads=int(found_in(watched.log, r"computing with (\d+) thread")),
+        million_weights=found_in(watched.log, r"([\d.]+) M parameters"),
+        cores_of_others=watched.cores_of_others,
+        rates=rates(watched, run, of),
+    )
+
+
+def their_turn(run: RunConfig, of: Size, data: Path, folder: Path, options: Options, workers: int) -> Turn:
+    """Train with `lerobot-train`."""
+    libraries = os.pathsep.join(str(path) for path in ffmpeg_for_torchcodec(options.python, folder))
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    environment = environment_of(options.threads, offline | {"LD_LIBRARY_PATH": libraries})
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        command = their_command(run, data, Path(place) / "run", options.python, workers)
+        log = folder / f"{data.name}-lerobot-{workers}.log"
+        watched = watch(command, r" step:\d+K? smpl:", environment, log)
+    learned = int(found_in(watched.log, r"num_learnable_params=(\d+)"))
+    return Turn(
+        side=f"lerobot, {workers} workers",
+        threads=threads_of(options.python, environment),
+        million_weights=f"{learned / 1e6:.2f}",
+        cores_of_others=watched.cores_of_others,
+        rates=rates(watched, run, of),
+        said=own_words(watched),
+    )
+
+
 def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
     """Return all figures of one size."""
     of = replace(SIZES[name], batch=options.batch or SIZES[name].batch, every=options.every or SIZES[name].every)
@@ -259,72 +328,82 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
         folder / name, size=of.size, n_cameras=of.n_cameras, state_dim=of.state_dim, action_dim=of.action_dim,
         coordinates=run.policy.use_environment_state, episodes=options.episodes, frames=options.frames,
     )  # fmt: skip
-    libraries = os.pathsep.join(str(path) for path in ffmpeg_for_torchcodec(options.python, folder))
-    threads = {"PYTHONUNBUFFERED": "1"}
-    if options.threads is not None:
-        threads["OMP_NUM_THREADS"] = str(options.threads)
-    offline = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "WANDB_MODE": "disabled",
-        "LD_LIBRARY_PATH": libraries,
-    }
-    sides: dict[str, list[dict[str, float]]] = {"ours": [], **{f"lerobot, {n} workers": [] for n in WORKERS}}
-    said: dict[str, dict[str, float]] = {}
-    for turn in range(options.turns):
-        for side, found in sides.items():
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                out, log = Path(place) / "run", folder / f"{name}-{side.replace(', ', '-').replace(' ', '-')}.log"
-                if side == "ours":
-                    command = our_command(run, data, out, Path(place) / "cache", options.threads)
-                    watched = watch(command, r"^step \d+/\d+ ", threads, log)
-                else:
-                    command = their_command(run, data, out, options.python, int(side.split()[1]))
-                    watched = watch(command, r" step:\d+K? smpl:", threads | offline, log)
-                    said[side] = own_words(watched)
-            found.append(rates(watched, run, of))
-            print(
-                f"{name} turn {turn} {side}: {json.dumps({k: round(v, 4) for k, v in found[-1].items()})}", flush=True
+    sides: dict[str, list[Turn]] = {}
+    for _ in range(options.turns):
+        for workers in (None, *options.workers):
+            turn = (
+                our_turn(run, of, data, folder, options)
+                if workers is None
+                else their_turn(run, of, data, folder, options, workers)
             )
+            sides.setdefault(turn.side, []).append(turn)
+            print(f"{name}: {json.dumps(asdict(turn))}", flush=True)
+    weights = {turn.million_weights for turns in sides.values() for turn in turns}
+    if len(weights) > 1:
+        raise SystemExit(f"the networks have {' and '.join(sorted(weights))} million weights: no time counts")
     decode, n_samples = decode_seconds(run, data, folder)
-    steady = [of_turn["samples_per_s"] for of_turn in sides["ours"]]
-    first_epoch = [n_samples / (decode + n_samples / rate) for rate in steady]
-    ratios: dict[str, Any] = {}
-    for side, found in sides.items():
-        if side == "ours":
-            continue
-        theirs = [of_turn["samples_per_s"] for of_turn in found]
-        ratios[side] = {
-            "steady": spread([a / b for a, b in zip(steady, theirs, strict=True)]),
-            "first_epoch": spread([a / b for a, b in zip(first_epoch, theirs, strict=True)]),
-            "cpu": spread(
-                [b["cpu_s_a_sample"] / a["cpu_s_a_sample"] for a, b in zip(sides["ours"], found, strict=True)]
-            ),
-        }
+    flop = count_step(run, select_features(open_source(data).features, run.policy)).all_work.flops / of.batch
     return {
         "batch": of.batch,
         "steps": run.train.steps,
         "counted_steps": (of.windows - 2) * of.every,
-        "sides": {
-            side: {figure: spread([of_turn[figure] for of_turn in found], 4) for figure in found[0]}
-            for side, found in sides.items()
+        "threads": {
+            who: min(turn.threads for side, turns in sides.items() if side.startswith(who.lower()) for turn in turns)
+            for who in ("ours", "LeRobot")
         },
-        "lerobot_says": said,
+        "million_weights": float(*weights),
+        "flop_a_sample": flop,
+        "sides": {
+            side: {figure: spread([turn.rates[figure] for turn in turns], 4) for figure in turns[0].rates}
+            for side, turns in sides.items()
+        },
+        "share_of_matrix_rate": {side: share_of_matrix_rate(turns, flop) for side, turns in sides.items()},
         "decode_s": round(decode, 2),
         "samples": n_samples,
-        "first_epoch_samples_per_s": spread(first_epoch, 3),
-        "times_lerobot": ratios,
+        "times_lerobot": {
+            side: times(sides["ours"], turns, decode / n_samples) for side, turns in sides.items() if side != "ours"
+        },
         "goal": of.goal,
+        "turns": [asdict(turn) for turns in sides.values() for turn in turns],
+        "busy": reasons([turn for turns in sides.values() for turn in turns], options.threads),
     }
 
 
-def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
-    """Return median, lowest and highest."""
+def times(ours: Sequence[Turn], theirs: Sequence[Turn], decode: float) -> dict[str, Any]:
+    """Return how many times LeRobot's rate ours is, turn by turn.
+
+    Args:
+        ours: Our turns.
+        theirs: LeRobot's.
+        decode: Seconds a sample that ours takes to fill the cache, in the first epoch only.
+    """
+    pairs = [(a.rates, b.rates) for a, b in zip(ours, theirs, strict=True)]
     return {
-        "median": round(statistics.median(values), digits),
-        "lowest": round(min(values), digits),
-        "highest": round(max(values), digits),
+        "steady": spread([a["samples_per_s"] / b["samples_per_s"] for a, b in pairs]),
+        "first_epoch": spread([1 / (1 / a["samples_per_s"] + decode) / b["samples_per_s"] for a, b in pairs]),
+        "cpu": spread([b["cpu_s_a_sample"] / a["cpu_s_a_sample"] for a, b in pairs]),
     }
+
+
+def share_of_matrix_rate(turns: Sequence[Turn], flop: float) -> float | None:
+    """Return what part of this processor's products, with as many threads, a side's samples take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(turns[0].threads)
+    rate = matrix_rate(peak())
+    torch.set_num_threads(before)
+    return share(flop / 1e9, 1 / statistics.median(turn.rates["samples_per_s"] for turn in turns), rate)
+
+
+def reasons(turns: Sequence[Turn], asked: int | None) -> list[str]:
+    """Return why a size's figures are not those of an idle machine."""
+    most, fewest = (
+        max(turn.cores_of_others for turn in turns),
+        min(turn.threads for turn in turns if turn.side == "ours"),
+    )
+    busy = [f"other programs used up to {most:g} cores in a turn"] if most > OTHERS else []
+    if asked is None and fewest < cores():
+        busy.append(f"foreact train took {fewest} of {cores()} cores, for the others were not free")
+    return busy
 
 
 def main(options: Options) -> None:
@@ -333,36 +412,26 @@ def main(options: Options) -> None:
         raise SystemExit(f"no LeRobot environment at '{options.python}': type make test-lerobot, or give --python")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="training-speed-"))
     folder.mkdir(parents=True, exist_ok=True)
-    load, results = os.getloadavg()[0], {}
+    record, results = Record(lerobot=options.python), {}
     try:
         for name in options.sizes:
             results[name] = found = measure(name, folder, options)
             for side, ratio in found["times_lerobot"].items():
                 print(f"{name}: times {side}: {json.dumps(ratio)}; goal {found['goal']}", flush=True)
-            if options.out is not None:
-                content = {
-                    "results": results,
-                    "settings": {
-                        of: getattr(options, of) for of in ("turns", "threads", "episodes", "frames", "batch", "every")
-                    },
-                    "versions": {
-                        "foreact": foreact.__version__,
-                        "lerobot": lerobot_version(options.python),
-                        "python": platform.python_version(),
-                    },
-                    "machine": {"cores": os.cpu_count(), "load_at_start": round(load, 2)},
-                }
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(json.dumps(content, indent=2) + "\n")
+            record.write(
+                options.out,
+                results=results,
+                equality=EQUALITY,
+                settings={
+                    "threads_asked_for": options.threads,
+                    **{of: getattr(options, of) for of in ("turns", "workers", "episodes", "frames", "batch", "every")},
+                },
+                threads={side: min(of["threads"][side] for of in results.values()) for side in ("ours", "LeRobot")},
+                busy=[f"{size}: {reason}" for size, of in results.items() for reason in of["busy"]],
+            )
     finally:
         if options.folder is None:
             shutil.rmtree(folder)
-
-
-def lerobot_version(python: Path) -> str:
-    """Return the version in LeRobot's environment."""
-    code = "from importlib.metadata import version; print(version('lerobot'))"
-    return subprocess.run([str(python), "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -93,6 +93,22 @@ def empty_pieces(url: str) -> None:
     assert close_code(connection) is None
 
 
+def long_message(url: str, length: int, piece: int) -> int:
+    """Sends one message in pieces that are full of bytes, and returns how many bytes the server let it send."""
+    connection = upgraded(url)
+    payload = bytes(piece)
+    sent = 0
+    try:
+        for _ in range(0, length, piece):
+            connection.sendall(header(CONTINUATION if sent else BINARY, piece, final=False) + payload)
+            sent += piece
+    except ConnectionError:
+        return sent
+    finally:
+        connection.close()
+    raise AssertionError("the server took it all")
+
+
 def vanishing(url: str) -> None:
     """Is gone, without a word, in the middle of a frame."""
     connection = upgraded(url)

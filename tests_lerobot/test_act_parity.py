@@ -8,7 +8,7 @@ import pytest
 import torch
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot_twin import give_weights, lerobot_batch, lerobot_policy, lerobot_weights
-from torch import Tensor
+from shaken import shake
 
 from foreact.config import PolicyConfig
 from foreact.deploy.lerobot_names import lerobot_name
@@ -38,15 +38,6 @@ def make_batch(config: PolicyConfig, size: int = 2) -> Batch:
         action=torch.randn(size, config.chunk_size, FEATURES.action_dim),
         action_is_pad=is_pad,
     )
-
-
-def shake(state: dict[str, Tensor]) -> None:
-    """Change every weight a little, so that zero biases and unit norms hide no mix-up."""
-    for name, value in state.items():
-        if name.endswith("running_var"):
-            torch.nn.init.uniform_(value, 0.8, 1.2)
-        elif not name.endswith("pos_enc"):
-            value.add_(0.02 * torch.randn_like(value))
 
 
 def pair(config: PolicyConfig) -> tuple[ACT, ACTPolicy]:

@@ -18,8 +18,8 @@ def test_it_measures_every_way_beside_lerobots(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "gpu.json").read_text())
     assert content["chunks_differ_by"]["compact"] < 1e-5
     assert not content["not_measured_for_time"]
-    ways = {(row["stage"], row["way"]) for row in content["rows"]}
+    ways = {(row["stage"], row["way"]) for row in content["results"]}
     assert {
         (stage, f"ours {precision}") for stage in ("training", "inference") for precision in ("fp32", "bf16")
     } < ways
-    assert all(row["times_lerobot_fp32"] > 0 for row in content["rows"])
+    assert all(row["times_lerobot_fp32"] > 0 for row in content["results"])

@@ -16,7 +16,7 @@ from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from lerobot.policies.factory import make_pre_post_processors
 from safetensors.torch import load_file
-from test_act_parity import shake
+from shaken import shake
 
 from foreact import load_policy
 from foreact.config import PolicyConfig

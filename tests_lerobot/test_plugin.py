@@ -18,14 +18,18 @@ import torch
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot_policy_foreact import ForeactConfig
-from lerobot_policy_foreact.from_foreact import convert
+from lerobot_policy_foreact.from_foreact import convert, left_behind
 from recording import FEATURES, FPS, record
 from safetensors.torch import load_file
+from tiny_world import CAMERAS
 
+from deploy.lerobot_files import write_ours
 from foreact import load_policy
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.sidecar import Sidecar, write_sidecar
+from foreact.data.source import open_source
 from foreact.deploy.import_checkpoint import import_checkpoint
+from foreact.deploy.lerobot_export import export_lerobot
 from foreact.deploy.unsaid import Unsaid
 from foreact.errors import CheckpointError, ConfigError, OutOfRangeError
 from foreact.policy.checkpoint import read_meta, read_weights, save_policy, write_directory, write_policy_files
@@ -175,7 +179,7 @@ def limited_chunk(policy: Policy, observation: dict[str, np.ndarray]) -> np.ndar
 
 
 def test_limits_and_alarm_hold_in_lerobot_too(trained: Path) -> None:
-    """Whichever of LeRobot's two methods is asked: its loop takes one action, its policy server whole chunks."""
+    """Whichever of LeRobot's two methods is asked: its loop takes one action, other callers whole chunks."""
     source = pretrained(trained, "000003")
     config = PreTrainedConfig.from_pretrained(source)
     config.velocity_limits, config.on_alarm = [0.5, 0.5], "stop"
@@ -195,20 +199,24 @@ def test_limits_and_alarm_hold_in_lerobot_too(trained: Path) -> None:
             method(outside)
 
 
-def test_lerobot_evaluates_it_in_an_environment(trained: Path) -> None:
+def evaluate(policy: Path, folder: Path) -> None:
     options = {
-        "policy.path": pretrained(trained),
+        "policy.path": policy,
         "policy.device": "cpu",
         "env.type": "tiny",
         "env.discover_packages_path": "tiny_world",
         "eval.n_episodes": 2,
         "eval.batch_size": 2,
         "eval.use_async_envs": "false",
-        "output_dir": trained / "eval",
+        "output_dir": folder / "eval",
     }
-    run("lerobot-eval", trained, options)
-    info = json.loads((trained / "eval/eval_info.json").read_text())
+    run("lerobot-eval", folder, options)
+    info = json.loads((folder / "eval/eval_info.json").read_text())
     assert info["overall"]["n_episodes"] == 2
+
+
+def test_lerobot_evaluates_it_in_an_environment(trained: Path) -> None:
+    evaluate(pretrained(trained), trained)
 
 
 def test_lerobot_drives_a_robot_with_it_and_the_coordinates_come_from_the_command_line(trained: Path) -> None:
@@ -229,6 +237,49 @@ def test_lerobot_drives_a_robot_with_it_and_the_coordinates_come_from_the_comman
     commands = np.loadtxt(log)
     assert len(commands) >= 3
     assert np.isfinite(commands).all()
+
+
+def test_lerobot_records_while_our_policy_drives_and_our_reader_reads_it(trained: Path, tmp_path: Path) -> None:
+    log = tmp_path / "commands.txt"
+    options = {
+        "strategy.type": "sentry",
+        "policy.path": pretrained(trained),
+        "policy.device": "cpu",
+        "policy.coordinates": "[0.1,-0.2]",
+        "robot.type": "tiny",
+        "robot.discover_packages_path": "tiny_world",
+        "robot.log": log,
+        "dataset.repo_id": "local/rollout_ours",
+        "dataset.root": tmp_path / "recorded",
+        "dataset.single_task": "go there",
+        "dataset.fps": 10,
+        "dataset.push_to_hub": "false",
+        "fps": 10,
+        "duration": 3,
+        "play_sounds": "false",
+        "return_to_initial_position": "false",
+    }
+    run("lerobot-rollout", trained, options)
+    source = open_source(tmp_path / "recorded")
+    assert source.features.action_names == ("shoulder.pos", "gripper.pos")
+    assert source.features.state_names == ("shoulder.pos", "elbow.pos", "gripper.pos")
+    assert {camera.name: (camera.height, camera.width) for camera in source.features.cameras} == CAMERAS
+    assert (source.features.fps, source.episode_indices, source.tasks) == (10, (0,), {0: "go there"})
+    episode = source.episode(0)
+    commands = np.loadtxt(log)
+    assert len(episode.action) == len(commands) >= 3
+    np.testing.assert_allclose(episode.action, commands, rtol=0, atol=1e-5)
+    assert episode.state is not None
+    np.testing.assert_allclose(episode.state[1:, [0, 2]], commands[:-1], rtol=0, atol=1e-5)  # it goes there at once
+    for camera in CAMERAS:
+        pictures_read = list(source.frames(0, camera))
+        assert len(pictures_read) == len(commands)
+        assert pictures_read[0].shape == (*CAMERAS[camera], 3)
+
+
+def test_lerobot_evaluates_a_plain_policy_that_we_exported_as_its_own_act(tmp_path: Path) -> None:
+    export_lerobot(write_ours(tmp_path / "ours", FEATURES), tmp_path / "theirs")
+    evaluate(tmp_path / "theirs", tmp_path)
 
 
 def test_a_policy_trained_by_foreact_is_written_for_lerobot(trained: Path, tmp_path: Path) -> None:
@@ -302,6 +353,18 @@ def test_lerobot_trains_the_grounded_policy_on_a_calibrated_recording(tmp_path: 
         "observation.images.top": torch.from_numpy(rng.integers(0, 256, (1, 3, 48, 64), dtype=np.uint8)) / 255,
     }
     np.testing.assert_allclose(theirs._chunks(batch)[0], ours.predict_chunk(as_ours(batch, 0)), rtol=0, atol=1e-5)
+
+
+def test_what_is_left_behind_is_said(trained: Path, tmp_path: Path) -> None:
+    import_checkpoint(str(pretrained(trained, "000003")), tmp_path / "ours", Unsaid())
+    meta = read_meta(tmp_path / "ours")
+    assert left_behind(meta.policy) == ""
+    ahead = replace(meta.policy, asynchronous=True)
+    save_policy(tmp_path / "ahead", Policy(config=ahead, features=meta.features, statistics=meta.statistics))
+    command = [sys.executable, "-m", "lerobot_policy_foreact.from_foreact", tmp_path / "ahead", tmp_path / "theirs"]
+    found = os.pathsep.join(str(ROOT / part) for part in ("src", "runtime/src"))
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": found}, check=True)
+    assert "asynchronous execution stays behind" in done.stdout
 
 
 def test_what_lerobot_cannot_hand_on_is_refused_by_its_name(trained: Path, tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load_policy"]
 
 if TYPE_CHECKING:
-    from foreact.policy.load import load_policy
+    from foreact.deploy.load import load_policy
 
 
 def __getattr__(name: str) -> Any:
     if name == "load_policy":
-        from foreact.policy.load import load_policy
+        from foreact.deploy.load import load_policy
 
         return load_policy
     raise AttributeError(f"module 'foreact' has no attribute {name!r}")

@@ -187,6 +187,11 @@ class PolicyConfig:
             self.blend_steps is None or self.blend_steps >= 0,
             f"policy.blend_steps is {self.blend_steps}; it must not be negative",
         )
+        _require(
+            self.blend_steps is None or self.blend_steps < self.chunk_size,
+            f"policy.blend_steps is {self.blend_steps}; it must be at most {self.chunk_size - 1}, one less than "
+            "policy.chunk_size, or no chunk ever takes over from the one before",
+        )
         for name in ("limit_margin", "alarm_margin"):
             _require(
                 getattr(self, name) is None or getattr(self, name) >= 0,

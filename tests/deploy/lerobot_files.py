@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from foreact.config import PolicyConfig
+from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.deploy.lerobot_export import export_lerobot
 from foreact.model.act import ACT
 from foreact.policy.checkpoint import CheckpointMeta, write_directory, write_policy_files
@@ -80,3 +81,16 @@ def observation(seed: int = 0) -> dict[str, np.ndarray]:
     }
     vectors = {"observation.state": rng.normal(size=3), "observation.environment_state": rng.normal(size=2)}
     return {**pictures, **{key: value.astype(np.float32) for key, value in vectors.items()}}
+
+
+def write_data(root: Path) -> Path:
+    """One episode of the robot that `FEATURES` are of."""
+    writer = DatasetWriter(root, features=FEATURES, robot_type="test")
+    rng = np.random.default_rng(0)
+    seen = [observation(seed) for seed in range(6)]
+    frames = {camera.name: [of[f"observation.images.{camera.name}"] for of in seen] for camera in FEATURES.cameras}
+    vectors = {key: np.stack([of[key] for of in seen]) for key in seen[0] if "images" not in key}
+    vectors["action"] = rng.normal(size=(6, 2)).astype(np.float32)
+    writer.add(stage_episode(writer.staging, task="", vectors=vectors, frames=frames, fps=int(FEATURES.fps)))
+    writer.finish()
+    return root

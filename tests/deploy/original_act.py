@@ -66,7 +66,7 @@ def grid_code(height: int, width: int, dim: int) -> Tensor:
 
 
 class OriginalACT(nn.Module):
-    """`shared` sends all cameras through the first of its backbones, as the first published code does."""
+    """`shared` sends all cameras through its only backbone, as the original code does; in ACT++ each has its own."""
 
     transformer: Any
     encoder: Any
@@ -107,7 +107,7 @@ class OriginalACT(nn.Module):
         self.register_buffer("pos_table", torch.zeros(1, 2 + chunk, dim))
         make = resnet50 if bottlenecks else resnet18
         self.backbones = nn.ModuleList()
-        for _ in range(cameras):
+        for _ in range(1 if shared else cameras):
             joiner: Any = nn.Sequential(nn.Module())
             net = make(norm_layer=FrozenBatchNorm2d, replace_stride_with_dilation=[False, False, dilation])
             joiner[0].body = IntermediateLayerGetter(net, {"layer4": "0"})

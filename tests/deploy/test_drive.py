@@ -14,6 +14,7 @@ from foreact.records import Camera, Features, VectorStatistics
 from foreact.sim.drive import _Asking, drive
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level, task_for_features
+from foreact_runtime.controller import Controller
 from foreact_runtime.observation import Observation
 from foreact_runtime.serve.client import PolicyClient
 from foreact_runtime.serve.server import PolicyServer, ServerOptions, serve_in_background
@@ -60,6 +61,31 @@ def test_the_same_seeds_in_process_and_over_the_socket_give_bit_equal_actions(op
     assert (over.late, over.overrun, over.ticks) == (0, 0, 30)
     assert over.latencies_ms.shape == (30,)
     assert np.unique(inside.episodes[0].actions, axis=0).shape[0] > 10, "the arm moves"
+
+
+def test_an_asynchronous_policy_gives_the_same_over_the_socket_where_calls_are_the_clock() -> None:
+    """It waits for each chunk then, and blends them as on the robot: the executor that `foreact eval` uses."""
+    policy = arm_policy(asynchronous=True, n_action_steps=4)
+    task, seeds = short_task(policy), (3, 4)
+    of = Controller(policy.predict_chunk, policy.executor_settings, policy.features)
+    inside = drive(lambda seen: of.act(seen)[None], task, seeds, begin=of.reset, real_time=False)
+    server = PolicyServer(policy, options=ServerOptions(port=0, clock="calls"))
+    with serve_in_background(server) as url, PolicyClient(url) as client:
+        over = drive(lambda seen: client.act(seen)[None], task, seeds, begin=client.reset, real_time=False)
+    for one, other in zip(inside.episodes, over.episodes, strict=True):
+        assert one.actions.tobytes() == other.actions.tobytes()
+    assert np.unique(inside.episodes[0].actions, axis=0).shape[0] > 10, "the arm moves"
+
+
+def test_as_fast_as_possible_does_not_go_with_the_clock_on_the_wall(capsys: pytest.CaptureFixture[str]) -> None:
+    from foreact.cli.main import run
+
+    policy = arm_policy(asynchronous=True, n_action_steps=4)
+    with serve_in_background(PolicyServer(policy, options=ServerOptions(port=0))) as url:
+        assert run(["drive", "L2", "--server", url, "--as-fast-as-possible"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"the policy at '{url}' is asynchronous, by the clock on the wall" in line
+    assert "start its server with --clock calls, or leave the option out" in line
 
 
 def test_chunks_that_are_executed_here_are_those_of_the_observations_at_which_it_asked() -> None:
@@ -124,6 +150,8 @@ def test_drive_says_what_is_wrong_in_one_line(capsys: pytest.CaptureFixture[str]
         "--executor is 'fast'; it must be server, or a number": ["L1", "--executor", "fast"],
         "--episodes is 0": ["L1", "--episodes", "0"],
         "no policy server at 'ws://127.0.0.1:1'": ["L1", "--server", "127.0.0.1:1"],
+        "'ws://127.0.0.1:99999' is no address: Port out of range": ["L1", "--server", "127.0.0.1:99999"],
+        "'ws://[::1:80' is no address: Invalid IPv6 URL": ["L1", "--server", "ws://[::1:80"],
         "cannot read 'nowhere'": ["L1", "--api-key-file", "nowhere"],
     }
     for message, arguments in wrong.items():

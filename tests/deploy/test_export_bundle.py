@@ -18,10 +18,10 @@ from foreact.cli.export import ExportOptions, _in_simulation
 from foreact.cli.main import run
 from foreact.deploy.export_bundle import Format, check_error, export_bundle
 from foreact.deploy.export_onnx import write_onnx
+from foreact.deploy.load import trained_on
 from foreact.deploy.real_frames import real_observations
 from foreact.errors import CheckpointError, ConfigError, DataError, ObservationError
 from foreact.policy.checkpoint import read_meta, save_policy
-from foreact.policy.load import trained_on
 from foreact.policy.policy import Policy
 from foreact_runtime.bundle import BUNDLE, CHECK, is_bundle, read_bundle
 from foreact_runtime.manifest import sha256

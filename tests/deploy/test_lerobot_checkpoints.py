@@ -21,9 +21,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deploy.lerobot_files import FEATURES, observation, write_lerobot, write_ours
+from deploy.lerobot_files import FEATURES, observation, write_data, write_lerobot, write_ours
 from foreact import load_policy
 from foreact.cli.main import run
+from foreact.deploy.export_bundle import export_bundle
 from foreact.deploy.import_checkpoint import import_checkpoint
 from foreact.deploy.lerobot_export import export_lerobot
 from foreact.deploy.unsaid import Unsaid
@@ -45,25 +46,14 @@ def test_what_is_exported_and_imported_again_acts_alike_and_takes_the_names_that
     np.testing.assert_allclose(load_policy(back).predict_chunk(observation()), expected, rtol=0, atol=SAME)
 
 
-def test_names_rate_and_calibration_come_from_the_data_set(dataset: Path, tmp_path: Path) -> None:
-    """The set has two joints and cameras of 32x32, overhead and wrist."""
-    cameras = tuple(Camera(name=name, height=32, width=32) for name in ("overhead", "wrist"))
-    features = replace(FEATURES, state_names=("p", "q"), cameras=cameras)
-    export = tmp_path / "theirs"
-    stats_dims = replace(features, state_names=("p", "q", "r"))
-    export_lerobot(write_ours(tmp_path / "ours", stats_dims), export)
+def test_data_of_another_robot_are_refused_whatever_names_are_given(dataset: Path, tmp_path: Path) -> None:
+    """The set has two joints, the policy a state of three."""
+    theirs = write_lerobot(tmp_path / "theirs")
     with pytest.raises(ConfigError, match=r"2 names .* 3 dimensions"):
-        import_checkpoint(str(export), tmp_path / "back", Unsaid(data=dataset))
-    known = Unsaid(data=dataset, state_names=("p", "q", "r"))
-    foreign = import_checkpoint(str(export), tmp_path / "back", known)
-    recorded = read_names(dataset)
-    assert foreign.features.action_names == recorded["action"]
-    assert foreign.features.fps == 10
-
-
-def read_names(dataset: Path) -> dict[str, tuple[str, ...]]:
-    specs = json.loads((dataset / "meta/info.json").read_text())["features"]
-    return {key: tuple(spec["names"]) for key, spec in specs.items() if isinstance(spec.get("names"), list)}
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid(data=dataset))
+    with pytest.raises(ConfigError, match=r"'observation.state' has 2 dimensions in '.*' and 3 in the checkpoint"):
+        import_checkpoint(str(theirs), tmp_path / "back", Unsaid(data=dataset, state_names=("p", "q", "r")))
+    assert not (tmp_path / "back").exists()
 
 
 def test_a_checkpoint_without_cvae_encoder_becomes_one_without_vae(tmp_path: Path) -> None:
@@ -407,21 +397,24 @@ def hub(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def import_from(sources: dict[str, Path], endpoint: str, home: Path) -> tuple[list[int], list[str]]:
-    """Exit codes and messages, from a process of its own: huggingface_hub looks at its surroundings once."""
+def python(code: str, endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own: huggingface_hub looks at its surroundings once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
-    calls = [["import", source, str(out)] for source, out in sources.items()]
-    code = f"from foreact.cli.main import run; print([run(call) for call in {calls!r}])"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
+
+
+def import_from(sources: dict[str, Path], endpoint: str, home: Path) -> tuple[list[int], list[str]]:
+    """Exit codes and messages."""
+    calls = [["import", source, str(out)] for source, out in sources.items()]
+    done = python(f"from foreact.cli.main import run; print([run(call) for call in {calls!r}])", endpoint, home)
     said = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     return json.loads(done.stdout.splitlines()[-1]), said
 
 
 @pytest.mark.slow
 def test_a_policy_of_the_hub_is_downloaded_and_found_again_without_a_network(tmp_path: Path) -> None:
-    pytest.importorskip("huggingface_hub")
     theirs, home = write_lerobot(tmp_path / "theirs"), tmp_path / "hub"
     with hub(theirs) as endpoint:
         codes, said = import_from({"user/act": tmp_path / "out", "user/no": tmp_path / "a"}, endpoint, home)
@@ -439,5 +432,48 @@ def test_without_huggingface_hub_a_name_of_the_hub_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match="pip install huggingface_hub"):
-        import_checkpoint("user/act", tmp_path / "out", Unsaid())
+    monkeypatch.chdir(tmp_path)
+    for ask in (load_policy, lambda source: import_checkpoint(source, tmp_path / "out", Unsaid())):
+        with pytest.raises(CheckpointError, match=r"pip install 'foreact\[hub\]'") as caught:
+            ask("user/act")
+        assert "\n" not in str(caught.value)
+
+
+LOAD = """
+import numpy as np
+from foreact import load_policy
+from foreact.errors import CheckpointError
+
+policy = load_policy("user/act", overrides={{"n_action_steps": 2}})
+assert policy.executor_settings.n_action_steps == 2
+with np.load("seen.npz") as seen:
+    np.save({out!r}, policy.predict_chunk(dict(seen)))
+try:
+    load_policy("user/no")
+except CheckpointError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whose", ["LeRobot's", "a checkpoint of ours", "a bundle"])
+def test_a_policy_of_the_hub_is_loaded_by_its_name_with_a_network_and_again_without(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no folder is called `user`
+    repository = write_lerobot(tmp_path / "theirs")
+    if whose != "LeRobot's":
+        repository = tmp_path / "theirs_ours"
+    if whose == "a bundle":
+        repository = tmp_path / "bundle"
+        export_bundle(tmp_path / "theirs_ours", repository, format="torch", data=write_data(tmp_path / "data"))
+    np.savez("seen.npz", allow_pickle=False, **observation())
+    expected = load_policy(tmp_path / "theirs_ours").predict_chunk(observation())
+    with hub(repository) as endpoint:
+        online = python(LOAD.format(out="online.npy"), endpoint, tmp_path / "hub")
+    offline = python(LOAD.format(out="offline.npy"), endpoint, tmp_path / "hub")
+    for name, done in (("online", online), ("offline", offline)):
+        np.testing.assert_allclose(np.load(f"{name}.npy"), expected, rtol=0, atol=SAME)
+        assert done.stdout.count("\n") == 1
+        assert "there is no path 'user/no'" in done.stdout
+        assert "check name and network" in done.stdout

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.lerobot_files import write_lerobot, write_ours
+from deploy.lerobot_files import write_data, write_lerobot, write_ours
 from deploy.original_act import OriginalACT
 from foreact import load_policy
 from foreact.cli.main import run
@@ -21,6 +21,7 @@ def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     write_lerobot(tmp_path / "lerobot_act")
     write_ours(tmp_path / "plain")
+    write_data(tmp_path / "demos")
     (tmp_path / "original_act").mkdir()
     network = OriginalACT(cameras=1, heads=2)
     torch.save({f"model.{name}": of for name, of in network.state_dict().items()}, "original_act/policy_best.ckpt")
@@ -37,4 +38,6 @@ def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytes
                 assert command == "foreact"
                 assert run(arguments) == 0
     assert load_policy("imported_act").features.cameras[0].width == 96
+    assert load_policy("bundle").executor_settings.limits.velocity == (0.5, None)
+    assert None not in load_policy("guarded").executor_settings.limits.velocity
     assert (tmp_path / "lerobot_policy/policy_preprocessor.json").exists()

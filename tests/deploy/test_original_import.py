@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.aloha_files import LENGTHS, vectors_of, write
 from deploy.original_act import OriginalACT
 from foreact import load_policy
 from foreact.cli.main import run
@@ -49,8 +50,6 @@ def checkpoint(folder: Path, stats: dict[str, Any], **options: Any) -> OriginalA
                 value.uniform_(0.8, 1.2)
             elif "norm" in name or "bn" in name or name.endswith("bias"):
                 value.add_(0.02 * torch.randn_like(value))
-        for never_trained in network.backbones[2:] if network.shared else ():  # so they are what they were loaded with
-            never_trained.load_state_dict(network.backbones[1].state_dict())
     torch.save({f"model.{name}": value for name, value in network.state_dict().items()}, folder / "policy_best.ckpt")
     (folder / "dataset_stats.pkl").write_bytes(pickle.dumps(stats))
     return network
@@ -58,8 +57,8 @@ def checkpoint(folder: Path, stats: dict[str, Any], **options: Any) -> OriginalA
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "one camera": {"cameras": 1},
-    "four cameras, one backbone": {"cameras": 4},
-    "four cameras, each its own": {"cameras": 4, "shared": False},
+    "three cameras, one backbone": {"cameras": 3},
+    "four cameras of ACT++": {"cameras": 4, "shared": False, "action": 16},
     "two cameras, one backbone": {"cameras": 2},
     "two cameras of ACT++": {"cameras": 2, "shared": False, "action": 16},
     "pre-norm": {"cameras": 1, "pre_norm": True},
@@ -74,7 +73,7 @@ def test_an_imported_policy_gives_the_original_chunk(name: str, tmp_path: Path) 
     n_actions = options.get("action", 14)
     stats = statistics(rng, 14, n_actions, widened=n_actions == 16)
     network = checkpoint(tmp_path, stats, **options)
-    cameras = ("left", "right") if options["cameras"] == 2 else ()
+    cameras = {2: ("left", "right"), 3: ("a", "b", "c")}.get(options["cameras"], ())
     known = Unsaid(image_size=SIZE, n_heads=4, cameras=cameras, dilation=options.get("dilation", False))
     foreign = import_checkpoint(str(tmp_path), tmp_path / "ours", known)
     assert foreign.policy.shared_backbone == options.get("shared", True)
@@ -108,12 +107,29 @@ def test_what_the_files_do_not_say_is_the_original_codes(tmp_path: Path) -> None
 
 
 def test_cameras_that_are_not_named_and_wrong_names_are_asked_for(tmp_path: Path) -> None:
-    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=2)
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=2, shared=False)
     with pytest.raises(ConfigError, match="2 cameras; name them"):
         import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid())
     with pytest.raises(ConfigError, match="--action-names has 1 names"):
         import_checkpoint(str(tmp_path), tmp_path / "ours", Unsaid(cameras=("a", "b"), action_names=("x",)))
     assert not (tmp_path / "ours").exists()
+
+
+def test_its_own_episodes_teach_it_limits_and_an_alarm_of_which_its_files_say_nothing(tmp_path: Path) -> None:
+    checkpoint(tmp_path, statistics(np.random.default_rng(1), 14, 14), cameras=1)
+    imported(tmp_path)
+    free = load_policy(tmp_path / "ours").executor_settings
+    assert set(free.limits.upper + free.limits.velocity) == {None}
+    assert set(free.alarm.state) == {None}
+    data = write(tmp_path / "data")
+    import_checkpoint(str(tmp_path), tmp_path / "guarded", Unsaid(n_heads=4, image_size=SIZE, data=data))
+    guarded = load_policy(tmp_path / "guarded").executor_settings
+    actions = [vectors_of(number, length)["action"].astype("f4") for number, length in LENGTHS.items()]
+    fastest = [np.abs(np.diff(of.astype("f8"), axis=0)).max(axis=0) for of in actions]
+    expected = 2 * 50 * np.quantile(fastest, 0.99, axis=0)
+    np.testing.assert_allclose(np.array(guarded.limits.velocity, float), expected, rtol=1e-6)
+    assert (np.array(guarded.limits.upper, float) >= np.concatenate(actions).max(axis=0)).all()
+    assert None not in guarded.alarm.state
 
 
 class Malicious:

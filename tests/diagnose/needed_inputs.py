@@ -72,7 +72,7 @@ class Scene:
     wrist: np.ndarray
 
 
-def scenes(n: int, seed: int = 0, *, untold: bool = False) -> list[Scene]:
+def scenes(n: int, seed: int = 0, *, untold: bool = False, length: int = LENGTH) -> list[Scene]:
     """Draw scenes; where `untold` the third joint goes all the way up or down, and nothing says which."""
     rng = np.random.default_rng(seed)
     drawn = []
@@ -81,7 +81,7 @@ def scenes(n: int, seed: int = 0, *, untold: bool = False) -> list[Scene]:
         shown = goal[2]
         if untold:
             start[2], goal[2] = 0.5, rng.choice([0.0, 1.0])
-        distraction = rng.uniform(0, 1, (2, LENGTH, 3))  # another one in each frame: few episodes then suffice
+        distraction = rng.uniform(0, 1, (2, length, 3))  # another one in each frame: few episodes then suffice
         drawn.append(
             Scene(
                 start=start,
@@ -101,28 +101,30 @@ def _picture(grey: int, red: Sequence[float], blue: Sequence[float]) -> np.ndarr
     return image
 
 
-def _path(scene: Scene) -> np.ndarray:
-    return scene.start + (scene.goal - scene.start) * np.linspace(0, 1, LENGTH + 1)[:, None]
+def _path(scene: Scene, frames: np.ndarray) -> np.ndarray:
+    """Where the joints are at some frames (F, 4)."""
+    return scene.start + (scene.goal - scene.start) * (frames / len(scene.overhead))[:, None]
 
 
-def write(root: Path, of: list[Scene], *, seen: list[Scene] | None = None) -> Path:
+def write(root: Path, of: list[Scene], *, seen: list[Scene] | None = None, later: int = 1) -> Path:
     """Write an episode a scene: the joints go to their places in a straight line.
 
     Args:
         root: The data set's folder.
         of: What the actions do.
         seen: What the observations show instead, as where recordings were put together wrongly.
+        later: An action is where the arm is so many frames later.
     """
     writer = DatasetWriter(root, features=FEATURES, robot_type="test")
     for done, scene in zip(of, seen or of, strict=True):
-        path, action = _path(scene), _path(done)
+        frames = np.arange(len(scene.overhead))
         staged = stage_episode(
             writer.staging,
             task="go there",
             vectors={
-                "observation.state": path[:-1],
-                "observation.environment_state": np.tile(scene.goal[:2], (LENGTH, 1)),
-                "action": action[1:],
+                "observation.state": _path(scene, frames),
+                "observation.environment_state": np.tile(scene.goal[:2], (len(frames), 1)),
+                "action": _path(done, frames + later),
             },
             frames={"overhead": list(scene.overhead), "wrist": list(scene.wrist)},
             fps=10,

@@ -17,7 +17,7 @@ from foreact.diagnose.gripper_timing import (
 )
 from foreact.diagnose.open_loop import HOLD, MEAN, NEAREST, PHASE, REPEAT, judge_open_loop, measure_open_loop
 from foreact.diagnose.replay import Replay, held_still, on_what
-from foreact.diagnose.shift import Shift, judge_shift, lead, measure_shift
+from foreact.diagnose.shift import Shift, judge_shift, measure_shift
 from foreact.diagnose.smoothness import judge_smoothness, measure_smoothness
 from foreact.diagnose.tune_executor import measure
 
@@ -162,17 +162,6 @@ def test_of_chunks_of_one_step_no_shift_can_be_told() -> None:
     of = policy(chunk_size=1, n_action_steps=1)
     replays = [replay_of(of, e, lambda frames: np.zeros((*frames.shape, 2))) for e in EPISODES]
     assert measure_shift(of, replays) is None
-
-
-def test_the_lead_of_the_action_is_that_of_the_data_and_another_one_in_the_training_data_is_a_fault() -> None:
-    assert lead(EPISODES, FEATURES) == pytest.approx(1.0, abs=0.1)
-    later = [replace(e, action=np.concatenate([e.action[1:], e.action[-1:]])) for e in EPISODES]
-    assert lead(later, FEATURES) == pytest.approx(2.0, abs=0.1)
-    assert lead([replace(e, state=None) for e in EPISODES], FEATURES) is None
-    finding = judge_shift(replace(shift_of(0), lead=1.0, trained_lead=2.0))
-    assert finding.severity == "fault"
-    assert "actions shifted" in finding.verdict
-    assert "after 1.0 frames, in those it was trained on after 2.0" in finding.verdict
 
 
 def test_switches_are_found_with_hysteresis_and_matched_once_each() -> None:

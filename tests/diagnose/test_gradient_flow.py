@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Annotation
 
 from diagnose.closed_form import CHUNK
 from foreact.config import PolicyConfig, TrainConfig
@@ -15,6 +19,7 @@ from foreact.data.dataset import ChunkDataset
 from foreact.data.source import open_source
 from foreact.diagnose.gradient_flow import GradientFlow, PartFlow, gradient_flow, judge_gradient_flow
 from foreact.diagnose.network_parts import Part, parts_of
+from foreact.diagnose.pictures_of_network import DRAWINGS
 from foreact.diagnose.probe import Probe
 from foreact.finding import Finding
 from foreact.model.act import ACT
@@ -198,3 +203,64 @@ def test_a_network_whose_cvae_encoder_was_dropped_is_looked_at_with_z_0(probe: P
     measured = gradient_flow(probe, network, None)
     assert not [of for of in measured.parts if of.part.box == "CVAE encoder"]
     assert part(measured, "encoder, layer 1").gradient > 0
+
+
+def test_the_kl_term_reaches_the_cvae_encoder_alone_and_both_terms_add_up_to_the_loss(probe: Probe) -> None:
+    network = trained()
+    measured = gradient_flow(probe, network, TRAIN)
+    assert list(measured.terms) == ["L1", "KL"]
+    boxes = {of.part.box for of in measured.parts if of.of_terms["KL"] > 0}
+    assert boxes == {"CVAE encoder"}
+    for term in measured.terms:
+        assert sum(of.of_terms[term] for of in measured.parts) == pytest.approx(1)
+    # Where only one term arrives, its share is that of the whole gradient.
+    outside = part(measured, "action head")
+    assert outside.gradient == pytest.approx(measured.terms["L1"] * outside.of_terms["L1"] ** 0.5)
+
+
+def test_without_the_kl_weight_no_gradient_of_it_is_left(probe: Probe) -> None:
+    config = replace(CONFIG, kl_weight=0.0)
+    measured = gradient_flow(probe, trained(config), TRAIN)
+    assert measured.terms["KL"] == 0
+    assert measured.norm == pytest.approx(measured.terms["L1"])
+
+
+def drawn_parts(measured: GradientFlow, config: PolicyConfig = CONFIG) -> Axes:
+    figure = Figure()
+    DRAWINGS["parts"](figure, judged(measured, config=config).evidence)
+    return figure.axes[0]
+
+
+def box_of(axes: Axes, words: str) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of the box whose letters begin so."""
+    (letters,) = [of for of in axes.texts if of.get_text().startswith(words)]
+    x, y = letters.get_position()
+    boxes = [of.get_bbox() for of in axes.patches if isinstance(of, FancyBboxPatch)]
+    (box,) = [of for of in boxes if of.x0 < x < of.x1 and of.y0 < y < of.y1]
+    return box.x0, box.y0, box.x1, box.y1
+
+
+def test_the_loss_is_drawn_as_two_boxes_and_the_kl_arrow_ends_at_the_latent_head(probe: Probe) -> None:
+    measured = gradient_flow(probe, trained(), TRAIN)
+    axes = drawn_parts(measured)
+    kl, l1, head = (box_of(axes, words) for words in ("KL, weighted", "L1", "CVAE: latent head"))
+    assert kl[2] < l1[0], "side by side"
+    arrows = [of for of in axes.texts if isinstance(of, Annotation)]
+    (into_head,) = [of for of in arrows if of.xy[0] == head[0] and head[1] < of.xy[1] < head[3]]
+    (line,) = axes.lines  # from the KL term's box to that arrow's tail
+    x, y = line.get_xdata(), line.get_ydata()
+    assert (x[1], y[1]) == into_head.xyann
+    assert kl[0] < x[0] < kl[2]
+    assert y[0] == kl[1]
+    says = {of.get_text() for of in axes.texts}
+    of_head = part(measured, "CVAE encoder, latent head").of_terms
+    assert any(f"KL {100 * of_head['KL']:.2g} %" in of for of in says if of.startswith("CVAE: latent head"))
+    assert not any("KL" in of for of in says if of.startswith(("encoder", "decoder", "backbone", "action head")))
+    assert f"L1\ngradient {measured.terms['L1']:.3g}" in says
+
+
+def test_without_a_cvae_the_loss_is_one(probe: Probe) -> None:
+    config = replace(CONFIG, use_vae=False)
+    axes = drawn_parts(gradient_flow(probe, trained(config), TRAIN), config)
+    assert not [of for of in axes.texts if "KL" in of.get_text()]
+    assert len(axes.lines) == 0

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from diagnose.closed_form import CHUNK, CONFIG, Straight, probe_of, seen, told
 from foreact.data.dataset import ChunkDataset
+from foreact.data.images import resize_frames
 from foreact.data.source import open_source
-from foreact.diagnose.inputs_used import alike_cameras, places_changed
+from foreact.diagnose.inputs_used import alike_cameras, change_places, places_changed
 from foreact.diagnose.pictures_as_trained import judge_pictures_as_trained, pictures_as_trained
 from foreact.diagnose.probe import Probe
 from foreact.policy.inputs import Inputs
@@ -27,6 +29,8 @@ class Recorded(ChunkDataset):
     """The same episodes with other pictures."""
 
     show: Show
+    wrist_size: tuple[int, int] | None = None
+    """Height and width in which the wrist camera is recorded; None as the other."""
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         batch = super().__getitems__(indices)
@@ -35,13 +39,15 @@ class Recorded(ChunkDataset):
         for i, episode in enumerate(batch.episode_index.tolist()):
             for name, picture in self.show({camera: of[i] for camera, of in batch.images.items()}, episode).items():
                 shown[name][i] = picture
+        if self.wrist_size is not None:
+            shown["wrist"] = resize_frames(shown["wrist"], self.wrist_size)
         return replace(batch, images=shown)
 
 
-def shown(show: Show, data: Path, cache_dir: Path) -> Probe:
+def shown(show: Show, data: Path, cache_dir: Path, wrist_size: tuple[int, int] | None = None) -> Probe:
     source = open_source(data)
     dataset = Recorded(source, source.episode_indices, features=FEATURES, chunk_size=CHUNK, cache_dir=cache_dir)
-    dataset.show = show
+    dataset.show, dataset.wrist_size = show, wrist_size
     return Probe(Straight(seen).eval(), Inputs(CONFIG, FEATURES, {}), FEATURES, dataset)
 
 
@@ -107,9 +113,34 @@ def test_of_a_policy_that_looks_at_nothing_nothing_can_be_said(episodes: Path, c
     assert pictures_as_trained(probe_of(told, episodes, cache_dir, replace(FEATURES, cameras=()))) is None
 
 
-def test_only_cameras_of_one_size_and_kind_can_change_places() -> None:
+def test_only_cameras_of_one_kind_can_change_places_of_whatever_size() -> None:
     small = Camera(name="side", height=16, width=32)
     depth = Camera(name="top", height=32, width=32, depth_range=(0.1, 2.0))
     features = replace(FEATURES, cameras=(*FEATURES.cameras, small, depth))
-    assert alike_cameras(features) == [("overhead", "wrist")]
+    assert alike_cameras(features) == [("overhead", "wrist"), ("overhead", "side"), ("wrist", "side")]
     assert places_changed("overhead", "wrist") == "overhead and wrist in each other's place"
+
+
+@pytest.mark.parametrize(("show", "severity"), [(swapped, "fault"), (only_red_overhead, "fine")])
+def test_cameras_of_different_sizes_in_each_others_place_are_named_too(
+    show: Show, severity: str, episodes: Path, cache_dir: Path
+) -> None:
+    measured = pictures_as_trained(shown(show, episodes, cache_dir, wrist_size=(24, 20)), shares=(0.0,))
+    assert measured is not None
+    finding = judge_pictures_as_trained(measured)
+    assert finding.severity == severity
+    if severity == "fault":
+        assert "overhead and wrist in each other's place" in finding.verdict
+
+
+def test_in_each_others_place_each_camera_keeps_its_size() -> None:
+    high = torch.arange(6, dtype=torch.uint8).view(1, 1, 6, 1).expand(1, 3, 6, 4) * 40
+    wide = torch.full((1, 3, 3, 8), 7, dtype=torch.uint8)
+    raw = Batch(images={"overhead": high, "wrist": wide})
+    after = change_places("overhead", "wrist")(raw, slice(0, 1)).images
+    assert after["overhead"].shape == high.shape
+    assert (after["overhead"] == 7).all()
+    assert after["wrist"].shape == wide.shape
+    rows = after["wrist"][0, 0, :, 0].tolist()
+    assert rows == sorted(rows)
+    assert rows[0] < 60 < rows[1] < 140 < rows[2]

@@ -30,6 +30,7 @@ ACCUSATIONS = {
     "pictures": ("not as in training", "not as in the others"),
     "normalisation": ("wrong", "do not fit"),
     "latent": ("two groups", "needed"),
+    "shift": ("actions shifted",),
     "parts": ("is frozen:", "is frozen at its random weights", "no gradient arrives"),
     "training": ("too high", "nothing was learned"),
     "collapse": ("nearly one trajectory",),
@@ -212,3 +213,25 @@ def test_one_trajectory_for_all_is_named(workshop: Workshop, data: Path) -> None
     assert "collapsed: one chunk for all" in verdict(report, "inputs")
     assert "nearly one trajectory for all" in verdict(report, "collapse")
     assert "nothing was learned" in verdict(report, "training")
+
+
+@pytest.mark.parametrize(
+    ("later", "words"), [(1, ""), (2, "actions shifted by 1 frame:"), (0, "actions shifted by 1 ")]
+)
+def test_actions_shifted_by_one_are_named_though_the_policy_was_trained_on_the_same(
+    later: int, words: str, workshop: Workshop
+) -> None:
+    """Nothing but the data's own lead tells: the policy has learned the shifted actions, and agrees with them."""
+    longer = write(workshop.root / f"later {later}", scenes(40, length=24), later=later)
+    report = workshop.examine(workshop.train(f"trained later {later}", longer, short(20, warmup_steps=5)))
+    if words:
+        assert words in verdict(report, "shift")
+        found = report.finding("shift")
+        assert found is not None
+        assert "foreact inspect" in found.remedy
+        assert "--source.action-lag" in found.remedy
+    else:
+        found = report.finding("shift")
+        assert found is not None
+        assert found.evidence["state_follows_action_after_frames"] == pytest.approx(1.0, abs=0.1)
+        assert "actions shifted" not in found.verdict

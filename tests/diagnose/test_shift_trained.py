@@ -9,8 +9,9 @@ import pytest
 from foreact.config import RunConfig, TrainConfig
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.diagnose.examined import open_examined
+from foreact.diagnose.lead import lead_in_data, lead_in_training
 from foreact.diagnose.replay import replay
-from foreact.diagnose.shift import judge_shift, lead_in_training, measure_shift
+from foreact.diagnose.shift import judge_shift, measure_shift
 from foreact.finding import Finding
 from foreact.records import Features
 from foreact.train.run import train
@@ -73,7 +74,7 @@ def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
 def examine(run: Path, data: Path) -> Finding:
     examined = open_examined(run, data=data, checkpoint="last", episodes=8, cache_dir=None, device="cpu")
     replays = replay(examined.policy, examined.dataset, held_out=examined.held_out)
-    return judge_shift(measure_shift(examined.policy, replays, trained_lead=lead_in_training(examined)))
+    return judge_shift(measure_shift(examined.policy, replays), lead_in_data(examined), lead_in_training(examined))
 
 
 @pytest.mark.parametrize(
@@ -95,11 +96,12 @@ def test_a_policy_trained_on_actions_of_another_frame_is_named(
     assert "foreact inspect" in finding.remedy
 
 
-@pytest.mark.parametrize("name", ["as it is", "shifted"])
-def test_one_examined_on_what_it_was_trained_on_is_not_accused(
-    name: str, runs: dict[str, Path], data: dict[str, Path]
+@pytest.mark.parametrize(("name", "severity"), [("as it is", "fine"), ("shifted", "fault")])
+def test_one_examined_on_what_it_was_trained_on_agrees_with_it_and_the_data_are_accused_if_anything(
+    name: str, severity: str, runs: dict[str, Path], data: dict[str, Path]
 ) -> None:
     finding = examine(runs[name], data[name])
-    assert finding.severity == "fine"
+    assert finding.severity == severity
     assert finding.evidence["shifted_by_frames"] == 0
     assert finding.evidence["state_follows_action_in_the_training_data_after_frames"] is None
+    assert ("actions shifted by 1 frame: " in finding.verdict) == (severity == "fault")

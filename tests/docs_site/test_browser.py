@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from explain.in_browser import FLAGS, faults
 from pages import ROOT
 
 BLOCKS = ("latent.sample_latent", "losses.masked_l1", "position.sinusoid_2d", "losses.kl_divergence", "film.modulate")
 IN_VIEW = "[...document.querySelectorAll('.walk-in-view')].map((row) => row.id)"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     said = "Why it is so. " * 60
     blocks = "".join(f":::{{block}} foreact.model.{name}\n\n{said}\n:::\n\n" for name in BLOCKS)
-    (source / "index.md").write_text(f"# Blocks\n\n{blocks}{'The end.' * 400}\n")
+    (source / "index.md").write_text(f"# Blocks\n\n{blocks}")
     conf = (ROOT / "docs/conf.py").read_text()
     conf = conf.replace("Path(__file__).parent", f"Path({str(ROOT / 'docs')!r})")
     conf = re.sub(r"(?ms)^extensions = \[.*?\]", 'extensions = ["myst_parser", "explain.walkthrough"]', conf)
@@ -83,3 +83,45 @@ def test_columns_stand_side_by_side_on_a_desk_and_below_each_other_on_a_phone(br
         assert (code["x"] + code["width"] <= text["x"]) == beside
         assert (code["y"] + code["height"] <= text["y"]) != beside
         page.close()
+
+
+@pytest.mark.slow
+def test_a_sound_site_has_no_fault_in_a_browser(browser: Browser, site: Path) -> None:
+    assert list(faults(site, browser, word="blocks")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "added", "fault"),
+    [
+        (
+            "index.html",
+            "<script>throw new Error('nothing works')</script>",
+            "index.html: a script fails: nothing works",
+        ),
+        ("index.html", '<img src="https://example.org/a.png">', "index.html: asks 'https://example.org/a.png'"),
+        (
+            "genindex.html",
+            '<div class="broad" style="width: 700px; height: 1px"></div>',
+            "genindex.html: 700 pixels wide in a window of 390, dark: div.broad",
+        ),
+        (
+            "index.html",
+            "<script>delete window.IntersectionObserver</script>",
+            "index.html: 'block-foreact-model-film-modulate' is in view and '' is marked, 390 pixels wide",
+        ),
+        ("search.html", "<script>Search.performSearch = () => {}</script>", "search: 'blocks' is not found"),
+    ],
+)
+def test_a_fault_that_only_a_browser_sees_is_named_with_its_page(
+    browser: Browser, site: Path, tmp_path: Path, page: str, added: str, fault: str
+) -> None:
+    shutil.copytree(site, tmp_path / "site")
+    text = (tmp_path / "site" / page).read_text()
+    (tmp_path / "site" / page).write_text(text.replace("</body>", f"{added}</body>"))
+    assert fault in [of.partition(" (")[0] for of in faults(tmp_path / "site", browser, word="blocks", patience=1)]
+
+
+@pytest.mark.slow
+def test_a_word_that_is_nowhere_is_not_found(browser: Browser, site: Path) -> None:
+    assert "search: 'zebra' is not found" in list(faults(site, browser, word="zebra", patience=1.5))

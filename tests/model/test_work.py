@@ -20,6 +20,7 @@ from foreact.model.act import ACT
 from foreact.model.attention import attention
 from foreact.model.convolutional import convolve
 from foreact.model.dropout import Dropout, ReluDropout
+from foreact.model.losses import act_loss
 from foreact.records import Batch, Camera, Features
 
 SIDE, D, HIDDEN, T, CELLS = 64, 64, 128, 12, 4
@@ -110,6 +111,46 @@ def test_inference_multiplies_no_more_than_the_network_asks_for(
         model(batch_of(features, batch))
     # The query of the cross-attention is of one sample too, as long as it has not seen the memory.
     expected = batch * 2 * resnet18_macs(SIDE) + transformer_macs(batch, 3 + 2 * CELLS)
+    assert counter.get_total_flops() == 2 * expected
+
+
+def training_step(model: ACT, batch: Batch) -> None:
+    """Forward, loss, backward: what the optimiser does besides multiplies no matrices."""
+    act_loss(model(batch, z="posterior"), batch, model.config).loss.backward()
+
+
+def test_cameras_of_one_size_share_a_call_of_the_backbone_in_a_training_step() -> None:
+    features = features_of(SIDE, SIDE, SIDE)
+    model = ACT(CONFIG, features).train()
+    seen: list[int] = []
+    model.backbones[0].register_forward_hook(lambda module, given, result: seen.append(len(given[0])))
+    training_step(model, batch_of(features, 2))
+    assert seen == [2 * 3]
+
+
+def vae_encoder_macs(batch: int) -> int:
+    """Multiplications of the CVAE's one layer, of which only the first token is wanted, and of what is around it."""
+    n_tokens = T + 2
+    layer = 2 * n_tokens * D**2 + 2 * D**2 + 2 * n_tokens * D + 2 * D * HIDDEN
+    return batch * ((T + 1) * 6 * D + layer + D * 2 * 8)
+
+
+def test_a_training_step_multiplies_no_more_than_the_network_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product has two on the way back, one for each side's gradient, but for those whose input has none."""
+    monkeypatch.setattr(linear_module, "ONEDNN_IS_FASTER", False)
+    monkeypatch.setattr(attention_module, "ONEDNN_IS_FASTER", False)
+    batch, n_tokens = 3, 3 + 2 * CELLS
+    features = features_of(SIDE, SIDE)
+    model = ACT(replace(CONFIG, dropout=0.0), features).train()
+    with FlopCounterMode(display=False) as counter:
+        training_step(model, batch_of(features, batch))
+    pictures, stem = 2 * batch, (SIDE // 2) ** 2 * 64 * 3 * 49
+    forward = pictures * resnet18_macs(SIDE) + transformer_macs(batch, n_tokens) + vae_encoder_macs(batch)
+    vectors = batch * (6 + 2) * D + batch * (T + 1) * 6 * D  # for the encoder; for the CVAE's
+    empty_contents = T * D**2  # the decoder's first values
+    # PyTorch's fused attention computes its scores once more: the CVAE's, the encoder's two layers', the decoder's own.
+    scores_again = batch * (T + 2) * D + 2 * batch * n_tokens**2 * D + T**2 * D
+    expected = 3 * forward - pictures * stem - vectors - empty_contents + scores_again
     assert counter.get_total_flops() == 2 * expected
 
 

@@ -11,7 +11,7 @@ from foreact.config import PolicyConfig
 from foreact.data.statistics import robot_statistics
 from foreact.errors import ConfigError
 from foreact.normalizer import statistics_from_dict, statistics_to_dict
-from foreact.policy.settings import _say_older, executor_settings
+from foreact.policy.settings import _say_once, executor_settings
 from foreact.records import Episode, Features, VectorStatistics
 from foreact_runtime.executor import make_executor
 from foreact_runtime.settings import ExecutorSettings, settings_from_dict
@@ -122,6 +122,7 @@ def test_declared_limits_take_the_place_of_the_data_s(statistics: dict[str, Vect
         ({"jump_limits": [0.0] * 3}, "policy.jump_limits has a 0; they must be positive"),
         ({"limit_margin": -0.1}, "policy.limit_margin is -0.1; it must not be negative"),
         ({"blend_steps": -1}, "policy.blend_steps is -1; it must not be negative"),
+        ({"blend_steps": 100}, r"policy.blend_steps is 100; it must be at most \d+, one less than policy.chunk_size"),
         ({"on_alarm": "scream"}, "unknown value of on_alarm 'scream'"),
     ],
 )
@@ -134,14 +135,28 @@ def test_older_statistics_limit_positions_only_and_say_so(
     statistics: dict[str, VectorStatistics], caplog: pytest.LogCaptureFixture
 ) -> None:
     old = {key.removeprefix("robot."): of for key, of in statistics.items() if not key.startswith("robot.action.")}
-    _say_older.cache_clear()
+    _say_once.cache_clear()
     of = settings(old)
     settings(old)
     assert len(caplog.messages) == 1
-    assert "from before limits were learned" in caplog.text
+    assert "nothing limits the action's velocity and jump" in caplog.text
+    assert "declare velocity_limits, jump_limits" in caplog.text
     new = settings(statistics)
     assert (of.limits.lower, of.limits.upper, of.alarm) == (new.limits.lower, new.limits.upper, new.alarm)
     assert of.limits.velocity == of.limits.jump == of.limits.lead == (None, None, None)
+
+
+def test_what_is_declared_or_switched_off_is_not_warned_of(
+    statistics: dict[str, VectorStatistics], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = {key.removeprefix("robot."): of for key, of in statistics.items() if not key.startswith("robot.action.")}
+    _say_once.cache_clear()
+    settings(old, limit_margin=None)
+    settings(old, velocity_limits=[1.0] * 3, jump_limits=[float("inf")] * 3)
+    settings(statistics)
+    assert not caplog.messages
+    settings(old, velocity_limits=[1.0] * 3)
+    assert "nothing limits the action's jump:" in caplog.text
 
 
 def test_what_nobody_knows_of_imported_data_is_not_limited() -> None:

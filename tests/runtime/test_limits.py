@@ -92,11 +92,20 @@ def test_after_a_hold_it_starts_from_rest() -> None:
     assert sent(of, [1.0]) == [0.2]
 
 
-def test_a_pinned_dimension_stays_and_does_not_count() -> None:
-    of = Limiter(Limits(lower=(0.7, None), upper=(0.7, None)), ("base", "free"), fps=10)
-    out = of.limit(np.array([0.71, 9.0], np.float32))
-    assert out.tolist() == pytest.approx([0.7, 9.0])
-    assert of.ticks == 0
+def test_a_pinned_dimension_stays_and_is_counted_apart(caplog: pytest.LogCaptureFixture) -> None:
+    """What a network predicts of a constant wavers, so that nearly every tick is one: no reason for a warning."""
+    caplog.set_level(logging.DEBUG)
+    of = Limiter(Limits(lower=(0.7, None), upper=(0.7, 8.0)), ("base", "free"), fps=10)
+    for free in (7.0, 7.0, 7.0, 9.0):
+        out = of.limit(np.array([0.71, free], np.float32))
+        assert out.tolist() == pytest.approx([0.7, min(free, 8.0)])
+    of.limit(np.array([0.7, 7.0], np.float32))
+    assert of.pinned.tolist() == [4, 0]
+    assert of.counts.sum(axis=0).tolist() == [0, 1]
+    assert of.ticks == 1
+    base = [(record.levelname, record.getMessage()) for record in caplog.records if "'base'" in record.message]
+    assert [level for level, _ in base] == ["INFO", "INFO", "DEBUG", "INFO"]
+    assert base[2][1] == "limited 'base': asked 0.71, sent 0.7 (pinned, 3 times so far)"
 
 
 def test_no_limits_change_nothing() -> None:
@@ -120,3 +129,12 @@ def test_the_log_names_joint_asked_and_sent_and_soon_says_it_more_rarely(caplog:
     assert len(caplog.messages) == 7  # at 1, 2, 4, 8, 16, 32, 64
     assert caplog.messages[0] == "limited 'elbow': asked 1.5, sent 1 (position limit, 1 times so far)"
     assert of.counts.sum() == of.ticks == 100
+
+
+def test_every_limited_action_is_in_the_log_for_who_wants_them_all(caplog: pytest.LogCaptureFixture) -> None:
+    of = limiter(upper=1.0)
+    with caplog.at_level(logging.DEBUG):
+        sent(of, [1.5, 1.6, 1.7, 0.5, 1.8])
+    asked = [message.partition("asked ")[2].partition(",")[0] for message in caplog.messages]
+    assert asked == ["1.5", "1.6", "1.7", "1.8"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "DEBUG", "WARNING"]

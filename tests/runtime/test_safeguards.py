@@ -79,6 +79,7 @@ def test_a_bundle_from_before_has_its_alarm_changed_but_not_its_limits() -> None
         ({"chunk_size": 3}, "'chunk_size' cannot be changed in a bundle; these can: n_action_steps"),
         ({"n_action_steps": 5}, "n_action_steps is 5; it must be 1 to 4"),
         ({"blend_steps": -1}, "blend_steps is -1; it must not be negative"),
+        ({"blend_steps": 4}, "blend_steps is 4; it must be at most 3, one less than a chunk has actions"),
         ({"temporal_ensemble_coeff": 0.1}, "temporal_ensemble_coeff needs n_action_steps 1, not 2"),
         ({"limit_margin": -0.1}, r"limit_margin is -0\.1; it must not be negative"),
         ({"alarm_margin": float("nan")}, "alarm_margin is nan; it must not be negative"),
@@ -101,6 +102,9 @@ def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) 
         ("--synchronous --no-ensemble", {"asynchronous": False, "temporal_ensemble_coeff": None}),
         ("--no-limits --on-alarm hold", {"limit_margin": None, "on_alarm": "hold"}),
         ("--limit-margin 0.2 --n-action-steps 3", {"limit_margin": 0.2, "n_action_steps": 3}),
+        ("--velocity-limits 1 2.5 inf", {"velocity_limits": (1.0, 2.5, float("inf"))}),
+        ("--jump-limits 0.5 0.5 0.5 --no-limits", {"jump_limits": (0.5, 0.5, 0.5), "limit_margin": None}),
+        ("--position-limits -1 1 -0.5 inf", {"position_limits": ((-1.0, 1.0), (-0.5, float("inf")))}),
     ],
 )
 def test_both_commands_mean_the_same_by_the_same_words(words: str, overrides: dict[str, Any]) -> None:
@@ -108,6 +112,18 @@ def test_both_commands_mean_the_same_by_the_same_words(words: str, overrides: di
     add_executor_arguments(parser)
     assert executor_overrides(parser.parse_args(words.split())) == overrides
     assert parse(ExecutorOptions, words.split(), command="serve").overrides() == overrides
+
+
+def test_a_lower_limit_without_an_upper_one_is_refused() -> None:
+    words = ["--position-limits", "-1", "1", "-2"]
+    parser = argparse.ArgumentParser()
+    add_executor_arguments(parser)
+    for overrides in (
+        lambda: executor_overrides(parser.parse_args(words)),
+        parse(ExecutorOptions, words, command="serve").overrides,
+    ):
+        with pytest.raises(ConfigError, match="--position-limits has 3 numbers; give two a dimension"):
+            overrides()
 
 
 @pytest.mark.parametrize(

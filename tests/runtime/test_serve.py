@@ -274,6 +274,23 @@ def test_an_address_in_use_and_a_server_that_is_not_there_are_one_clear_line(url
         PolicyClient("127.0.0.1:1")
 
 
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1:abc", "ws://[::1:80", f"{'a' * 64}.example:80"]
+)
+def test_what_is_no_address_is_one_clear_line(address: str) -> None:
+    with pytest.raises(ServingError, match=r"is no address: .*; expected ws://HOST:PORT") as refused:
+        PolicyClient(address)
+    assert address in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["ws://", "http://127.0.0.1:80", "ws://127.0.0.1:1/#part", "", ":1", ":abc"])
+def test_what_leads_to_no_server_is_one_clear_line(address: str) -> None:
+    with pytest.raises(ServingError, match="no policy server at") as refused:
+        PolicyClient(address)
+    assert "\n" not in str(refused.value)
+
+
 def test_nothing_but_the_protocol_is_served(url: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="426"):
         _open(url.replace("ws://", "http://") + "/", timeout=10)

@@ -1,5 +1,6 @@
 """`foreact serve` as a process: from a checkpoint to answers, the page about it, one clear line for what is wrong."""
 
+import argparse
 import os
 import re
 import shlex
@@ -8,15 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from foreact.cli.main import run
+from foreact.cli.options import parse
+from foreact.cli.serve import ServeOptions
 from foreact.policy.checkpoint import save_policy
+from foreact_runtime.dataclass_arguments import add_arguments, field_docstrings, from_arguments
 from foreact_runtime.errors import ServingError
+from foreact_runtime.serve.__main__ import main
 from foreact_runtime.serve.client import PolicyClient
+from foreact_runtime.serve.options import ServingOptions
 from hidden import hiding
 from pages import page_blocks
 from served_policies import spot_observation, spot_policy
@@ -29,13 +37,14 @@ WITHOUT_TORCH = (
 
 
 @contextmanager
-def serving(call: list[str], folder: Path) -> Iterator[str]:
-    """Run a command until the block ends, and yield its URL; it must stop well."""
+def serving(call: list[str], folder: Path, said: str = "") -> Iterator[str]:
+    """Run a command until the block ends, and yield its URL; it says what is expected behind that, and stops well."""
     server = subprocess.Popen(call, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
         line = server.stdout.readline()
         assert line.startswith("serving '"), server.communicate(timeout=60)[1]
+        assert "".join(server.stdout.readline() for _ in said.splitlines()) == said
         yield line.split("at ")[1].split(",")[0]
         server.send_signal(signal.SIGTERM)
         out, errors = server.communicate(timeout=60)
@@ -62,6 +71,61 @@ def test_a_checkpoint_is_served_with_a_key_and_the_users_names(tmp_path: Path) -
             client.infer({**theirs, "observation.state": np.array([0, 99], np.float32)})
 
 
+def test_of_an_asynchronous_policy_it_says_whose_time_it_keeps(tmp_path: Path) -> None:
+    save_policy(tmp_path / "run", spot_policy())
+    said = (
+        "asynchronous, by the clients' calls: an action asked for is a tick, and each chunk is waited for; for robots, "
+        "which do not wait, pass --clock wall\n"
+    )
+    call = [*FORE, "serve", "run", "--port", "0", "--asynchronous", "--clock", "calls", "--threads", "1"]
+    with serving(call, tmp_path, said) as url, PolicyClient(url) as client:
+        assert (client.metadata["asynchronous"], client.metadata["clock"]) == (True, "calls")
+
+
+SERVING: dict[str, dict[str, Any]] = {
+    "": {},
+    "--host ::1 --port 1 --insecure": {"host": "::1", "port": 1, "insecure": True},
+    "--clock calls --backend openvino --threads 2": {"clock": "calls", "backend": "openvino", "threads": 2},
+    "--resize-images --rename a b c d": {"resize_images": True, "rename": {"a": "b", "c": "d"}},
+    "--rename-file n --api-key-file k": {"rename_file": Path("n"), "api_key_file": Path("k")},
+    "--most-clients 3 --largest-message 4": {"most_clients": 3, "largest_message": 4},
+}
+
+
+@pytest.mark.parametrize("words", SERVING)
+def test_both_commands_take_the_same_options(words: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ServingOptions)
+    expected = ServingOptions(**SERVING[words])
+    assert from_arguments(ServingOptions, parser.parse_args(words.split())) == expected
+    of = parse(ServeOptions, ["run", *words.split()], command="serve")
+    assert {name: getattr(of, name) for name in vars(expected)} == vars(expected)
+
+
+def test_both_commands_explain_their_options_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    helps = []
+    for call in (main, lambda words: run(["serve", *words])):
+        with pytest.raises(SystemExit):
+            call(["--help"])
+        helps.append(re.sub(r"[\s│]+", " ", capsys.readouterr().out))
+    for name, text in ((of.name, text) for of in fields(ServingOptions) for text in [field_docstrings(ServingOptions)]):
+        assert all(f"--{name.replace('_', '-')}" in of and text[name] in of for of in helps), name
+
+
+def test_names_that_are_no_pairs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ServingOptions)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--rename", "a"])
+    assert "argument --rename: expected pairs" in capsys.readouterr().err
+
+
+def test_a_backend_is_for_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_policy(tmp_path / "run", spot_policy())
+    assert run(["serve", str(tmp_path / "run"), "--backend", "openvino"]) == 1
+    assert "is run by PyTorch, not by 'openvino'; export a bundle for that" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("package", ["msgpack", "websockets"])
 def test_where_a_package_is_missing_the_runtime_says_how_to_get_it(tmp_path: Path, package: str) -> None:
     code = hiding("torch", package) + "import sys\nfrom foreact_runtime.serve.__main__ import main\n"
@@ -85,6 +149,8 @@ def test_what_is_wrong_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureF
         "is not JSON": ["--rename-file", "{tmp}/broken.json"],
         "unknown key of the policy in the table of names 'state'": ["--rename", "a", "state"],
         "--most-clients is 0": ["--most-clients", "0"],
+        "--threads is 0": ["--threads", "0"],
+        "blend_steps is 100; it must be at most 5": ["--blend-steps", "100"],
         "n_action_steps is 9": ["--n-action-steps", "9"],
         "port 99999 does not exist; choose one of 0 to 65535": ["--port", "99999"],
         "--no-limits and --limit-margin contradict each other": ["--no-limits", "--limit-margin", "1"],
@@ -112,7 +178,8 @@ def test_every_block_of_the_serving_page_runs(tmp_path: Path, monkeypatch: pytes
         assert re.search(r"success [01]/1 .*\nrate .*wanted 10 Hz\nlatency .*\nlate ticks \d+ of \d+", driven)
         assert len(do([sys.executable, "-c", blocks[2][1]], tmp_path).splitlines()) == 3
     do([*FORE, "export", "runs/tiny", "bundle"], tmp_path)
-    with serving([sys.executable, "-c", WITHOUT_TORCH, "bundle", "--port", "0"], tmp_path) as url:
+    options = ["--port", "0", "--backend", "onnxruntime", "--threads", "1", "--most-clients", "2"]
+    with serving([sys.executable, "-c", WITHOUT_TORCH, "bundle", *options], tmp_path) as url:
         driven = do([*FORE, "drive", "L1", "--server", url, "--episodes", "1", "--as-fast-as-possible"], tmp_path)
         assert "late ticks 0 of" in driven
 

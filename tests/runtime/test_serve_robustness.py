@@ -97,10 +97,16 @@ def test_a_client_that_asks_and_never_reads_is_ended(server: Served) -> None:
         check()
 
 
-def test_a_thousand_half_open_connections_keep_nobody_out(server: Served) -> None:
+def test_a_thousand_half_open_connections_keep_nobody_out_and_fill_no_memory(server: Served) -> None:
+    """The hundred before them show what the library takes once. Of the thousand this process holds both ends."""
     url, _, check = server
+    for connection in hostile.half_open(url, 100):
+        connection.close()
+    gc.collect()
+    before = resident()
     connections = hostile.half_open(url, 1000)
     check()
+    assert resident() - before < 20 << 20
     with PolicyClient(url) as another:
         another.act(spot_observation())
     ended = sum(hostile.is_ended(connection) for connection in connections)
@@ -112,6 +118,19 @@ def test_a_thousand_half_open_connections_keep_nobody_out(server: Served) -> Non
     check()
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.parametrize("piece", [1 << 16, 4 << 20], ids=["64 KiB", "4 MiB"])
+def test_a_message_of_a_gigabyte_in_pieces_ends_at_the_bound(server: Served, piece: int) -> None:
+    """16 MiB is the most that a message may have here; what comes behind is forgotten, and not for long."""
+    url, _, check = server
+    gc.collect()
+    before = resident()
+    taken = hostile.long_message(url, 1 << 30, piece)
+    assert taken < 128 << 20, "the rest was never read"
+    check()
+    gc.collect()
+    assert resident() - before < 60 << 20
 
 
 def test_memory_stays_bounded(server: Served) -> None:

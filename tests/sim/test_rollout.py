@@ -23,14 +23,16 @@ from foreact.intervals import wilson
 from foreact.policy.checkpoint import save_policy
 from foreact.policy.policy import Policy
 from foreact.records import Camera, Features, VectorStatistics
+from foreact.sim.calibration import arm_of_model
 from foreact.sim.delayed import Delay, delayed_episode
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.evaluation import Evaluation
 from foreact.sim.expert_rollout import rollout_expert
 from foreact.sim.outcome import OUTCOMES
 from foreact.sim.rollout import rollout
-from foreact.sim.scene import ACTION_NAMES
+from foreact.sim.scene import ACTION_NAMES, build_arm
 from foreact.sim.task import TaskConfig, level
+from foreact.sim.unit import check_radians
 from foreact.sim.video import write_video
 from odd_policies import Counting, Killed, Leaping, NotThere, OutOfReach, Refusing, Still
 
@@ -229,6 +231,46 @@ def test_a_policy_of_another_rate_is_refused(policy: Policy) -> None:
         rollout(policy, replace(TASK, fps=20.0), range(1))
 
 
+def in_unit(policy: Policy, unit: float) -> Policy:
+    """The same with state and action counted in another unit of so many radians."""
+    scaled = {
+        key: replace(of, **{name: getattr(of, name) / unit for name in ("mean", "std", "min", "max", "q01", "q99")})
+        if key != "observation.environment_state"
+        else of
+        for key, of in policy.statistics.items()
+    }
+    return Policy(config=policy.config, features=policy.features, statistics=scaled, model=policy.model)
+
+
+def test_a_policy_whose_joints_are_not_in_radians_is_refused(policy: Policy) -> None:
+    """Its training data went 1 rad either way, which are 57 degrees; whether limits are on does not matter."""
+    in_degrees = in_unit(policy, np.pi / 180)
+    settings = in_degrees.executor_settings
+    unlimited = Policy(
+        config=replace(policy.config, limit_margin=None),
+        features=policy.features,
+        statistics=in_degrees.statistics,
+        model=policy.model,
+    )
+    of_an_arm = Features(
+        action_names=ACTION_NAMES, state_names=ACTION_NAMES, arm=replace(arm_of_model(build_arm()), unit="deg")
+    )
+    for refused in (in_degrees, unlimited):
+        with pytest.raises(
+            ConfigError, match=r"trained on 'shoulder_pan\.pos' at -57\.3, which is no angle in radians"
+        ):
+            rollout(refused, TASK, range(1))
+    with pytest.raises(ConfigError, match="the policy commands degrees; the simulated SO-101 takes radians"):
+        check_radians(of_an_arm, settings)
+    check_radians(replace(of_an_arm, arm=arm_of_model(build_arm())), settings)  # what the arm says counts
+    check_radians(policy.features, policy.executor_settings)
+    check_radians(policy.features, None)
+    env = PickPlaceEnv(replace(TASK, cameras=()))
+    with pytest.raises(ConfigError, match="no angle in radians"):
+        delayed_episode(in_degrees, env, TASK, 0, Delay(seconds=0))
+    env.close()
+
+
 def test_the_video_replays_the_episodes_and_shows_the_cue(tmp_path: Path) -> None:
     episodes = rollout_expert(replace(TASK, max_seconds=8.0), range(2), n_processes=1)
     write_video(tmp_path / "v.mp4", episodes, TASK)
@@ -258,6 +300,33 @@ def test_eval_writes_json_video_and_map(policy: Policy, tmp_path: Path, capsys: 
         assert picture.size[0] > 300
     with av.open(str(files["v.mp4"])) as file:
         assert file.streams.video[0].frames > 10
+
+
+def test_eval_says_which_checkpoint_it_has_measured_and_where_it_lies(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from foreact.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    for step in (1, 2):
+        save_policy(f"r/checkpoints/step-{step:06d}", policy)
+    Path("r/checkpoints/best.json").write_text(json.dumps({"name": "step-000001"}))
+    options = ["--episodes", "1", "--envs", "1", "--task.max-seconds", "0.5", "--json", "out/e.json"]
+    assert run(["eval", "r", "--checkpoint", "best", *options, "--controls", "blind", "r"]) == 0
+    places = {of["name"]: of["settings"] for of in json.loads(Path("out/e.json").read_text())}
+    assert [places[name]["run"] for name in ("policy", "blind", "expert")] == [f"{tmp_path}/r", f"{tmp_path}/r", ""]
+    read = [places[name]["checkpoint"] for name in ("policy", "blind", "expert")]
+    assert read == [f"{tmp_path}/r/checkpoints/step-000001", f"{tmp_path}/r/checkpoints/step-000002", ""]
+
+
+def test_a_control_must_not_have_the_name_of_another_column(
+    policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from foreact.cli.main import run
+
+    save_policy(tmp_path / "p", policy)
+    assert run(["eval", str(tmp_path / "p"), "--controls", "policy", str(tmp_path / "p")]) == 1
+    assert "--controls has the name 'policy', which another column of the table has" in capsys.readouterr().err
 
 
 def test_an_evaluation_limits_what_a_robot_s_controller_limits(capfd: pytest.CaptureFixture[str]) -> None:

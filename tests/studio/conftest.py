@@ -4,9 +4,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
+from foreact.records import Features
 from foreact.sim.record import RecordConfig, record
 from foreact.sim.task import level
 from studio.running import RunningStudio
@@ -36,6 +39,29 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory, sim_recording: Path)
     return path
 
 
+JUMP = (3, 40)
+"""Episode and frame of `jumping` at which a joint is somewhere else for a frame."""
+
+
+@pytest.fixture(scope="session")
+def jumping(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight swings of two joints, 60 frames each; in one of them a packet is wrong."""
+    features = Features(action_names=("a", "b"), state_names=("a", "b"), fps=10)
+    writer = DatasetWriter(tmp_path_factory.mktemp("studio") / "jumping", features=features, robot_type="test")
+    for index in range(8):
+        t = np.arange(61) / 10
+        path = np.stack([np.sin(t + index), np.cos(0.7 * t)], axis=1)
+        state, action = path[:-1].copy(), path[1:]
+        if index == JUMP[0]:
+            state[JUMP[1], 1] += 3.0
+        staged = stage_episode(
+            writer.staging, task="swing", vectors={"observation.state": state, "action": action}, frames={}, fps=10
+        )
+        writer.add(staged)
+    writer.finish()
+    return writer.root
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's chromium. Not for the session: playwright's event loop would be in the way of other tests' own."""
@@ -49,11 +75,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def studio(untrained_run: Path, sim_recording: Path, dataset: Path) -> Iterator[RunningStudio]:
-    """With the expert, an untrained policy and two data sets, and room for two."""
-    running = RunningStudio(
-        str(untrained_run), "--data", str(sim_recording), str(dataset), "--max-sessions", "2", "--level", "L1"
-    )
+def studio(untrained_run: Path, sim_recording: Path, dataset: Path, jumping: Path) -> Iterator[RunningStudio]:
+    """With the expert, an untrained policy and three data sets, and room for two."""
+    data = [str(path) for path in (sim_recording, dataset, jumping)]
+    running = RunningStudio(str(untrained_run), "--data", *data, "--max-sessions", "2", "--level", "L1")
     yield running
     running.stop()
 

@@ -2,48 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from studio.running import RunningStudio
+from studio.visiting import LONG, choose, open_live, outcome, place_of_block, wait_for_picture
 
 pytestmark = pytest.mark.slow
-
-LONG = 60_000
-"""Milliseconds for what takes seconds on an idle machine."""
-
-
-def open_live(page: Page, studio: RunningStudio, policy: str = "expert") -> None:
-    page.goto(studio.url)
-    expect(outcome(page)).to_be_visible(timeout=LONG)
-    if policy != "expert":
-        return
-    choose(page, "Policy", "expert")
-
-
-def outcome(page: Page, scene: int = 0) -> Locator:
-    return page.get_by_test_id("outcome").nth(scene)
-
-
-def choose(page: Page, label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label).click()
-    page.get_by_role("option", name=option, exact=True).click()
-
-
-def wait_for_picture(page: Page) -> None:
-    page.wait_for_function(
-        "() => { const of = document.querySelector('.overhead img'); return of && of.naturalWidth > 0; }", timeout=LONG
-    )
-
-
-def place_of_block(page: Page, number: int) -> tuple[float, float]:
-    """Where the picture shows a block, in pixels of the screen from its corner."""
-    label = page.locator(".overhead svg text.number").nth(number - 1)
-    x, y = (float(str(label.get_attribute(axis))) for axis in ("x", "y"))
-    box = page.locator(".overhead img").first.bounding_box()
-    assert box is not None
-    return (x - 15) * box["width"] / 384, (y + 11) * box["height"] / 384
 
 
 def test_a_click_on_a_block_has_the_arm_pick_it_and_the_outcome_is_shown(page: Page, studio: RunningStudio) -> None:
@@ -186,11 +153,11 @@ def test_an_episode_of_a_data_set_is_played_with_all_cameras_and_what_inspect_fi
     expect(page.get_by_text("Reads the whole data set", exact=False)).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_nothing_is_asked_of_other_hosts_and_no_page_is_wider_than_the_screen(
-    browser: Browser, studio: RunningStudio, width: int
+    browser: Browser, studio: RunningStudio, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800})
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     hosts = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else "inline"))

@@ -22,9 +22,10 @@ from foreact.studio.drawing import joint_panels, overhead_marks, to_pixels, to_t
 from foreact.studio.live import MOST_CONFUSERS, NEAREST, Live
 from foreact.studio.setup import Prediction, Setup, Snapshot
 from foreact.studio.shelf import EXPERT, OpenedPolicy, SharedPolicy, Shelf, executed, short_names
+from foreact_runtime.keys import image_key
 from foreact_runtime.limits import Limits
 from foreact_runtime.settings import ExecutorSettings
-from studio.sim_policy import FEATURES, STEPS, Written, stays, told
+from studio.sim_policy import FEATURES, STEPS, Written, observation, stays, told
 
 PATIENCE_S = 30
 
@@ -347,3 +348,32 @@ def test_the_policy_sees_the_pictures_that_it_was_trained_on() -> None:
     assert snapshot.observation["observation.images.overhead"].shape == (camera.height, camera.width, 3)
     assert set(snapshot.pictures) == {"overhead", "wrist"}
     live.close()
+
+
+def test_each_scene_draws_its_own_latents_and_a_restart_repeats_them(untrained_run: Path) -> None:
+    shared = Shelf([untrained_run]).open("/".join(untrained_run.parts[-2:]), "prior")
+    seen = {**observation(), image_key("wrist"): observation(1)[image_key("overhead")]}
+    one, same, other = shared.of_scene(3), shared.of_scene(3), shared.of_scene(4)
+    for of in (one, same, other):
+        of.reset()
+    first, second = one.predict_chunk(seen), one.predict_chunk(seen)
+    assert not np.allclose(first, second)
+    other.reset()  # another scene begins meanwhile
+    assert np.array_equal(same.predict_chunk(seen), first)
+    assert not np.allclose(other.predict_chunk(seen), first)
+    assert np.array_equal(same.predict_chunk(seen), second)
+    one.reset()
+    assert np.array_equal(one.predict_chunk(seen), first)
+    assert one.asking is other.asking, "they share a network"
+
+
+def test_a_block_is_shifted_from_where_it_was_put(expert: Live) -> None:
+    expert.begin(as_drawn=True)
+    expert.pause(True)
+    before = wait(expert, lambda of: of.is_paused and of.tick == 1 and len(of.blocks) == 2)
+    for _ in range(3):  # quicker than anybody looks
+        expert.shift_block(1, np.array([0.004, -0.002]))
+    place = before.blocks[1].placed + np.array([0.012, -0.006])
+    wait(expert, lambda of: np.allclose(of.blocks[1].placed, place, atol=1e-9))
+    expert.begin(as_drawn=True)
+    expert.pause(False)

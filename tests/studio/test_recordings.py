@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import aloha_files
+from foreact.config import SourceConfig
 from foreact.data.source import open_source
 from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding
@@ -106,3 +108,11 @@ def test_inspecting_says_what_foreact_inspect_says(dataset: Path) -> None:
     report = recording.inspect()
     assert recording.report is report
     assert report.episodes == len(recording.source.episode_indices)
+
+
+def test_data_sets_are_read_as_the_options_say(tmp_path: Path) -> None:
+    """ALOHA's files do not say their rate."""
+    data = aloha_files.write(tmp_path / "aloha")
+    recording = Recordings([data], SourceConfig(fps=20))["/".join(data.parts[-2:])]
+    assert recording.source.features.fps == 20
+    assert recording.inspect().fps == 20

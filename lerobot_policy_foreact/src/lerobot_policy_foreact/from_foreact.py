@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lerobot.configs import FeatureType, PolicyFeature
 
+from foreact.config import PolicyConfig
 from foreact.deploy.lerobot_export import has_encoder, write_new
 from foreact.deploy.lerobot_names import camera_key
 from foreact.errors import ConfigError, ForeactError
@@ -73,14 +74,24 @@ def convert(run: str | Path, out: str | Path, *, checkpoint: str = "last", devic
     return policy
 
 
+def left_behind(config: PolicyConfig) -> str:
+    """Return what LeRobot has not, for people; empty where nothing is lost."""
+    if not config.asynchronous:
+        return ""
+    return "asynchronous execution stays behind: LeRobot's loop waits for each chunk"
+
+
 def main() -> None:
-    """Convert what the command line names."""
+    """Convert what the command line names, and say what is left behind."""
     if len(sys.argv) != 3:
         sys.exit("usage: python -m lerobot_policy_foreact.from_foreact RUN OUT")
     try:
         convert(sys.argv[1], sys.argv[2])
+        lost = left_behind(read_meta(find_checkpoint(sys.argv[1])).policy)
     except ForeactError as error:
         sys.exit(f"error: {error}")
+    if lost:
+        print(lost)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class Alarm:
         self._lower, self._upper = np.array(everything, np.float64).reshape(-1, 2).T
         self.counts = np.zeros(len(self._names), np.int64)
         """How often each dimension of the state, then of the coordinates, was out of range, since this was made."""
+        self.ticks = 0
+        """Ticks in which any was, since this was made."""
 
     def check(self, state: np.ndarray | None, environment_state: np.ndarray | None) -> bool:
         """Return whether the arm is to be held.
@@ -63,6 +65,7 @@ class Alarm:
         if not len(beyond):
             return False
         self.counts[beyond] += 1
+        self.ticks += 1
         messages = [
             f"'{self._names[i]}' is {values[i]:.4g}, far outside of the {self._lower[i]:.4g} to {self._upper[i]:.4g} "
             "that the policy knows from training"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from foreact_runtime.controller import Controller, PredictChunk
+from foreact_runtime.controller import Check, Controller, PredictChunk
 from foreact_runtime.observation import Observation
 from foreact_runtime.records import Features
 from foreact_runtime.settings import ExecutorSettings
@@ -123,6 +123,7 @@ class AsynchronousController(Controller):
         settings: ExecutorSettings,
         features: Features,
         *,
+        check: Check | None = None,
         clock: Callable[[], float] = time.monotonic,
         worker: Worker | None = None,
     ) -> None:
@@ -132,10 +133,11 @@ class AsynchronousController(Controller):
             predict_chunk: Called in the worker's thread, never twice at once.
             settings: How chunks are executed.
             features: The robot's.
+            check: Of the pictures, as `Controller`'s.
             clock: Seconds.
             worker: Where chunks are computed; None for a thread.
         """
-        super().__init__(predict_chunk, settings, features)
+        super().__init__(predict_chunk, settings, features, check=check)
         self._clock = clock
         self._worker: Worker = ThreadWorker(predict_chunk) if worker is None else worker
         self._begun: float | None = None
@@ -145,7 +147,17 @@ class AsynchronousController(Controller):
         """Of the latest chunks [ticks], from the observation to the tick that could use it."""
         self.stalls = 0
         """Ticks without an action, in which the arm was held, since this was made."""
+        self.repeated = 0
+        """Times that it was asked again within one tick, since this was made."""
+        self.dropped = 0
+        """Ticks that nobody asked for, since this was made."""
         self._too_late = 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened since this was made, by what a log calls it [ticks]."""
+        own = {"stalled": self.stalls, "asked for twice": self.repeated, "not asked for": self.dropped}
+        return Counter({**super().counts, **own})
 
     def reset(self) -> None:
         """Begin an episode: forget all chunks, but not how long they take."""
@@ -194,10 +206,28 @@ class AsynchronousController(Controller):
         elapsed = (self._clock() - self._begun) * self._features.fps
         tick = round(elapsed)
         passed, self._tick = tick - self._tick, max(tick, self._tick)
-        if passed > 0:  # a loop half way between two ticks would now be rounded up, now down
-            self._begun += _FOLLOW * (elapsed - tick) / self._features.fps
-        self.executor.skip(max(0, passed - 1))
-        return passed > 0
+        if passed <= 0:
+            self.repeated += 1
+            self._say_pace(self.repeated, "again within one tick: the action before is repeated")
+            return False
+        # A loop half way between two ticks would now be rounded up, now down.
+        self._begun += _FOLLOW * (elapsed - tick) / self._features.fps
+        if passed > 1:
+            self.dropped += passed - 1
+            self._say_pace(self.dropped, "only after %d ticks: the actions of those before are dropped", passed)
+            self.executor.skip(passed - 1)
+        return True
+
+    def _say_pace(self, times: int, what: str, *values: int) -> None:
+        """Say that the loop does not keep the policy's rate."""
+        if worth_saying(times):
+            _log.warning(
+                f"asked {what} (%d ticks so far); ask %g times a second, or have each chunk waited for "
+                "(synchronous; a server: --clock calls)",
+                *values,
+                times,
+                self._features.fps,
+            )
 
     def _take_chunk(self, observation: Observation) -> None:
         """Hand on a chunk that is there; where it is too late as a whole, begin anew: the arm is held by then."""
@@ -228,7 +258,9 @@ class AsynchronousController(Controller):
         return self.executor.due <= latency or self.executor.left <= latency + _MARGIN
 
 
-def make_controller(predict_chunk: PredictChunk, settings: ExecutorSettings, features: Features) -> Controller:
-    """Return the controller that the settings ask for, for one robot."""
+def make_controller(
+    predict_chunk: PredictChunk, settings: ExecutorSettings, features: Features, *, check: Check | None = None
+) -> Controller:
+    """Return the controller that the settings ask for, for one robot; the arguments are those of `Controller`."""
     kind = AsynchronousController if settings.asynchronous else Controller
-    return kind(predict_chunk, settings, features)
+    return kind(predict_chunk, settings, features, check=check)

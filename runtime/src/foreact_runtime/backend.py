@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from foreact_runtime.bundle import Bundle
 from foreact_runtime.errors import CheckpointError, ConfigError, MissingPackageError, unknown_name
 
-BACKENDS = ("onnxruntime", "openvino")
+Backend = Literal["onnxruntime", "openvino"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 class Network(Protocol):

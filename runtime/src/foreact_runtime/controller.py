@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 PredictChunk = Callable[[Observation], np.ndarray]
 """From an observation to the chunk (T, C) that begins with it."""
+Check = Callable[[Observation], None]
+"""Refuses what is wrong with an observation's pictures; called every tick."""
 
 
 class Controller:
@@ -27,9 +30,25 @@ class Controller:
     Server and robot use it alike; each robot, and each connection of a server, has its own.
     """
 
-    def __init__(self, predict_chunk: PredictChunk, settings: ExecutorSettings, features: Features) -> None:
-        """Take what predicts chunks, how they are executed, and on what robot."""
+    def __init__(
+        self,
+        predict_chunk: PredictChunk,
+        settings: ExecutorSettings,
+        features: Features,
+        *,
+        check: Check | None = None,
+    ) -> None:
+        """Take what predicts chunks, how they are executed, and on what robot.
+
+        Args:
+            predict_chunk: Called where a chunk is needed.
+            settings: How chunks are executed.
+            features: The robot's.
+            check: Of the pictures, every tick; None where `predict_chunk` alone looks at them, as where they are only
+                rendered when it does.
+        """
         self._predict_chunk = predict_chunk
+        self._check = check
         self._features = features
         self._alarm = Alarm(settings.alarm, features)
         self._last: np.ndarray | None = None
@@ -37,8 +56,19 @@ class Controller:
         self.unreachable = 0
         """Ticks in which the arm stayed where it was, for it cannot do what was asked, since this was made."""
 
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened since this was made, by what a log calls it [ticks]."""
+        return Counter(
+            {
+                "limited": self.executor.limiter.ticks,
+                "in alarm": self._alarm.ticks,
+                "out of reach": self.unreachable,
+            }
+        )
+
     def reset(self) -> None:
-        """Begin an episode: forget all chunks."""
+        """Begin an episode: forget all chunks, but not what was counted."""
         self.executor.reset()
         self._last = None
 
@@ -48,8 +78,7 @@ class Controller:
         Where the arm cannot do what the policy asks for, it is told to stay where it is; that is counted and logged.
 
         Raises:
-            ObservationError: If state or coordinates, or where a chunk is needed a picture, is not what the policy was
-                trained on.
+            ObservationError: If state, coordinates or a picture are not what the policy was trained on.
             UnreachableError: If the arm cannot do what the policy asks for, and nothing says where it is: the state
                 does not, and it was never told anything.
             OutOfRangeError: If the alarm is to stop the robot, or to hold it before it was ever told anything and
@@ -65,6 +94,8 @@ class Controller:
             ForeactError: Like `act`.
         """
         state, environment_state = read_vectors(observation, self._features)
+        if self._check is not None:
+            self._check(observation)
         measured = measured_action(state, self._features)
         if self._alarm.check(state, environment_state):
             return np.stack([self._hold(measured)] * n_actions)

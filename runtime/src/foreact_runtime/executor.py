@@ -34,10 +34,7 @@ def make_executor(settings: ExecutorSettings, features: Features) -> LimitedActi
     """Return the executor that the settings ask for, for a robot with these features."""
     executor: Executor
     if settings.temporal_ensemble_coeff is None:
-        blend_steps = settings.blend_steps
-        if blend_steps is None:
-            blend_steps = settings.chunk_size // 2 if settings.asynchronous else 0
-        executor = ChunkQueue(settings.n_action_steps, blend_steps)
+        executor = ChunkQueue(settings.n_action_steps, settings.blending)
     else:
         executor = TemporalEnsemble(settings.chunk_size, settings.temporal_ensemble_coeff)
     if settings.hand_poses:

@@ -21,6 +21,9 @@ def add_executor_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--on-alarm", choices=get_args(OnAlarm), help="where an observation is far outside of the data")
     parser.add_argument("--limit-margin", type=float, help="by how much of the data's range limits are wider")
     parser.add_argument("--no-limits", action="store_true", help="limit only what the configuration declares")
+    for kind, unit in (("position", "lower upper"), ("velocity", "in unit/s"), ("jump", "in unit/s")):
+        words = f"declared, instead of the data's: {unit} for each dimension of the action; inf for none"
+        parser.add_argument(f"--{kind}-limits", type=float, nargs="+", help=words)
 
 
 def executor_overrides(options: argparse.Namespace) -> dict[str, Any]:

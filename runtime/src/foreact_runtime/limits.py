@@ -48,13 +48,16 @@ class Limiter:
         self._step = _array(limits.velocity, np.inf, n) / fps
         self._growth = _array(limits.jump, np.inf, n) / fps
         self._lead = _array(limits.lead, np.inf, n)
-        self._pinned = self._lower == self._upper
+        self._is_pinned = self._lower == self._upper
         self._sent = np.full(n, np.nan)
         self._moved = np.zeros(n)
         self.counts = np.zeros((len(KINDS), n), np.int64)
         """How often each kind of limit (rows, in the order of `KINDS`) changed each dimension, since this was made."""
+        self.pinned = np.zeros(n, np.int64)
+        """How often each pinned dimension was kept in its place. That is no alarm, for what a network predicts of a
+        constant wavers, and so it is not in `counts` and `ticks`."""
         self.ticks = 0
-        """Ticks in which any dimension was limited, since this was made."""
+        """Ticks in which any dimension that is not pinned was limited, since this was made."""
 
     def limit(self, asked: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
         """Return what may be sent (A,), float32: bit for bit what was asked for where that is within the limits.
@@ -87,7 +90,7 @@ class Limiter:
             sent = cut
         limited = why >= 0
         sent = np.where(limited, sent, goal)
-        self._note(goal, sent, np.where(self._pinned, -1, why))
+        self._note(goal, sent, why)
         self._moved = np.where(begins, 0, sent - self._sent)
         self._sent = sent
         return np.where(limited, sent, asked).astype(np.float32)
@@ -108,20 +111,25 @@ class Limiter:
             )
 
     def _note(self, asked: np.ndarray, sent: np.ndarray, why: np.ndarray) -> None:
-        """Count, and log each dimension's first limited action, second, fourth, eighth and so on."""
-        self.ticks += bool((why >= 0).any())
-        for place in np.flatnonzero(why >= 0):
-            self.counts[why[place], place] += 1
-            times = int(self.counts[:, place].sum())
-            if worth_saying(times):
-                _log.warning(
-                    "limited '%s': asked %.4g, sent %.4g (%s limit, %d times so far)",
-                    self._names[place],
-                    asked[place],
-                    sent[place],
-                    KINDS[why[place]],
-                    times,
-                )
+        """Count and log; each dimension's first limited action, second, fourth, eighth and so on for all to see."""
+        limited = why >= 0
+        self.ticks += bool((limited & ~self._is_pinned).any())
+        for place in np.flatnonzero(limited):
+            if self._is_pinned[place]:
+                self.pinned[place] += 1
+                times, kind, level = int(self.pinned[place]), "pinned", logging.INFO
+            else:
+                self.counts[why[place], place] += 1
+                times, kind, level = int(self.counts[:, place].sum()), f"{KINDS[why[place]]} limit", logging.WARNING
+            _log.log(
+                level if worth_saying(times) else logging.DEBUG,
+                "limited '%s': asked %.4g, sent %.4g (%s, %d times so far)",
+                self._names[place],
+                asked[place],
+                sent[place],
+                kind,
+                times,
+            )
 
     def hold(self) -> None:
         """Note that the last action was sent again: the arm came to rest."""

@@ -57,13 +57,31 @@ def read_observation(observation: Observation, features: Features, *, any_size: 
     return Observed(
         state=state,
         environment_state=where,
-        images={camera.name: _image(observation, camera, any_size) for camera in features.cameras},
+        images={
+            camera.name: resized(np.ascontiguousarray(_image(observation, camera, any_size)), _recorded(camera))
+            for camera in features.cameras
+        },
         depth={
-            camera.name: _depth(observation, camera, any_size)
+            camera.name: resized(_metres(_depth(observation, camera, any_size), camera), _recorded(camera))
             for camera in features.cameras
             if camera.depth_range is not None
         },
     )
+
+
+def check_pictures(observation: Observation, features: Features, *, any_size: bool = False) -> None:
+    """Refuse an observation that lacks a picture or has one of another type or size; pixels are not looked at.
+
+    It takes microseconds: for every tick, also those in which no chunk is needed, so that a camera that has died is
+    noticed at once.
+
+    Raises:
+        ObservationError: Like `read_observation`.
+    """
+    for camera in features.cameras:
+        _image(observation, camera, any_size)
+        if camera.depth_range is not None:
+            _depth(observation, camera, any_size)
 
 
 def read_vectors(observation: Observation, features: Features) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -143,6 +161,7 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def _image(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np.ndarray:
+    """A colour picture as it was sent, once its type and size are known to be right."""
     key = keys.image_key(camera.name)
     array = _array(_get(observation, key), key)
     if array.dtype != np.uint8:
@@ -152,10 +171,11 @@ def _image(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np
             f"'{key}' has shape {array.shape}, expected {(*_recorded(camera), 3)} (height, width, RGB)"
         )
     _check_size(key, array.shape[:2], camera, any_size)
-    return resized(np.ascontiguousarray(array), _recorded(camera))
+    return array
 
 
 def _depth(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np.ndarray:
+    """A picture of depths as it was sent, once its type and size are known to be right."""
     key = keys.depth_key(camera.name)
     array = _array(_get(observation, key), key)
     if array.dtype.kind != "f":
@@ -163,13 +183,17 @@ def _depth(observation: Mapping[str, Any], camera: Camera, any_size: bool) -> np
     if array.ndim != 2:
         raise ObservationError(f"'{key}' has shape {array.shape}, expected {_recorded(camera)} (height, width)")
     _check_size(key, array.shape, camera, any_size)
-    if np.isnan(array).any():
-        count = int(np.isnan(array).sum())
+    return array
+
+
+def _metres(depth: np.ndarray, camera: Camera) -> np.ndarray:
+    """Finite depths, float32: a resize would spread what is infinite."""
+    if np.isnan(depth).any():
+        key, count = keys.depth_key(camera.name), int(np.isnan(depth).sum())
         raise ObservationError(f"'{key}' is nan in {count} pixels; send 0 or inf where nothing was measured")
     assert camera.depth_range is not None
     near, far = camera.depth_range
-    metres = np.nan_to_num(_float32(array), posinf=far, neginf=near)  # a resize would spread what is infinite
-    return resized(metres, _recorded(camera))
+    return np.nan_to_num(_float32(depth), posinf=far, neginf=near)
 
 
 def _recorded(camera: Camera) -> tuple[int, int]:

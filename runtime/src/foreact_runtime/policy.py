@@ -32,9 +32,8 @@ class BundlePolicy(RobotPolicy):
         self._opened_with = (path, backend, threads, resize_images, dict(overrides or {}))
         self.bundle = read_bundle(path)
         settings = self.bundle.settings.changed(overrides or {})
-        self._resize_images = resize_images
         self._network = open_network(self.bundle, backend, threads)
-        super().__init__(self.bundle.features, settings)
+        super().__init__(self.bundle.features, settings, resize_images=resize_images)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as a call that opens the bundle again, on one core: a simulation has a process a core."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 
 import numpy as np
 
 from foreact_runtime.asynchronous import make_controller
 from foreact_runtime.controller import Controller
 from foreact_runtime.executor import LimitedActions, make_executor
-from foreact_runtime.observation import Observation
+from foreact_runtime.observation import Observation, check_pictures
 from foreact_runtime.records import Features
 from foreact_runtime.settings import ExecutorSettings
 
@@ -17,9 +18,10 @@ from foreact_runtime.settings import ExecutorSettings
 class RobotPolicy(ABC):
     """Base of a checkpoint's policy and a bundle's."""
 
-    def __init__(self, features: Features, settings: ExecutorSettings) -> None:
-        """Take what goes in and out on the robot, and how chunks are executed."""
+    def __init__(self, features: Features, settings: ExecutorSettings, *, resize_images: bool = False) -> None:
+        """Take what goes in and out on the robot, how chunks are executed, and whether pictures may be of any size."""
         self.features = features
+        self._resize_images = resize_images
         self.executor_settings = settings
         """How its chunks are executed and what is limited, as trained or as overridden."""
         self._controller = self.make_controller()
@@ -55,4 +57,5 @@ class RobotPolicy(ABC):
         Args:
             settings: Of its executor; None for the policy's own.
         """
-        return make_controller(self.predict_chunk, settings or self.executor_settings, self.features)
+        check = partial(check_pictures, features=self.features, any_size=self._resize_images)
+        return make_controller(self.predict_chunk, settings or self.executor_settings, self.features, check=check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,8 +33,9 @@ class ExecutorSettings:
     asynchronous: bool = False
     """Compute the next chunk while the present one is executed."""
     blend_steps: int | None = None
-    """Ticks over which a queue goes over from one chunk to the next; None takes half a chunk where `asynchronous`,
-    which of what was tried leaves the least jerk (docs/executor.md), else 0."""
+    """Ticks over which a queue goes over from one chunk to the next, fewer than a chunk has: the new one must take over
+    before it ends. None takes half a chunk where `asynchronous`, which of what was tried leaves the least jerk
+    (docs/executor.md), else 0."""
     hand_poses: bool = False
     """Chunks hold hand poses, which the arm's inverse kinematics turn into joint positions."""
     binary: tuple[bool, ...] = ()
@@ -53,6 +54,22 @@ class ExecutorSettings:
             raise ConfigError(f"temporal_ensemble_coeff needs n_action_steps 1, not {self.n_action_steps}")
         if self.blend_steps is not None and self.blend_steps < 0:
             raise ConfigError(f"blend_steps is {self.blend_steps}; it must not be negative")
+        if self.blend_steps is not None and self.blend_steps >= self.chunk_size:
+            raise ConfigError(
+                f"blend_steps is {self.blend_steps}; it must be at most {self.chunk_size - 1}, one less than a chunk "
+                "has actions, or no chunk ever takes over from the one before"
+            )
+
+    @property
+    def blending(self) -> int:
+        """Ticks over which a queue goes over from one chunk to the next."""
+        if self.blend_steps is not None:
+            return self.blend_steps
+        return self.chunk_size // 2 if self.asynchronous else 0
+
+    def waiting(self) -> ExecutorSettings:
+        """Return the settings for a robot that waits for each chunk: no chunk is late, and seams are as they were."""
+        return replace(self, asynchronous=False, blend_steps=self.blending)
 
     def ahead(self, n_actions: int) -> ExecutorSettings:
         """Return the settings for a robot that executes so many actions of each chunk before it asks again.
@@ -110,11 +127,16 @@ def overrides_of(
     on_alarm: OnAlarm | None = None,
     limit_margin: float | None = None,
     no_limits: bool = False,
+    position_limits: Sequence[float] | None = None,
+    velocity_limits: Sequence[float] | None = None,
+    jump_limits: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Return what a command's options change of the settings, by the settings' names.
 
+    Positions are a lower and an upper limit for each dimension in turn.
+
     Raises:
-        ConfigError: If two contradict each other.
+        ConfigError: If two contradict each other, or a lower limit has no upper one.
     """
     for one, other, both in (
         ("--asynchronous", "--synchronous", asynchronous and synchronous),
@@ -123,13 +145,18 @@ def overrides_of(
     ):
         if both:
             raise ConfigError(f"{one} and {other} contradict each other; give one of them")
-    given = {
+    if position_limits is not None and len(position_limits) % 2:
+        raise ConfigError(f"--position-limits has {len(position_limits)} numbers; give two a dimension: lower upper")
+    given: dict[str, Any] = {
         "n_action_steps": n_action_steps,
         "temporal_ensemble_coeff": temporal_ensemble_coeff,
         "asynchronous": asynchronous if asynchronous or synchronous else None,
         "blend_steps": blend_steps,
         "on_alarm": on_alarm,
         "limit_margin": limit_margin,
+        "position_limits": position_limits and tuple(zip(position_limits[::2], position_limits[1::2], strict=True)),
+        "velocity_limits": velocity_limits and tuple(velocity_limits),
+        "jump_limits": jump_limits and tuple(jump_limits),
     }
     switched_off = {"limit_margin": no_limits, "temporal_ensemble_coeff": no_ensemble}
     return {

@@ -60,6 +60,11 @@ def run(arguments: list[str]) -> int:
         task = task_for_features(task, client.features)
         seeds = range(options.seed, options.seed + options.episodes)
         real_time = not options.as_fast_as_possible
+        if n_ahead is None and not real_time and client.metadata.get("clock") == "wall":
+            raise ConfigError(
+                f"the policy at '{options.server}' is asynchronous, by the clock on the wall, which "
+                "--as-fast-as-possible does not keep; start its server with --clock calls, or leave the option out"
+            )
         if n_ahead is None:
             driven = drive(lambda seen: client.act(seen)[None], task, seeds, begin=client.reset, real_time=real_time)
         else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +19,10 @@ from foreact.sim.task import TaskConfig, level
 if TYPE_CHECKING:
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.rollout import ActingPolicy
+
+
+_POLICY, _EXPERT = "policy", "expert"
+"""Names in the table that no control may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,8 @@ def run(arguments: list[str]) -> int:
     options = parse(EvalOptions, arguments, command="eval", default=default)
 
     from foreact.console import console
-    from foreact.policy.load import load_policy
+    from foreact.deploy.load import load_policy
+    from foreact.policy.checkpoint import find_checkpoint
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.expert_rollout import rollout_expert
     from foreact.sim.rollout import rollout, task_for_policy
@@ -82,8 +86,13 @@ def run(arguments: list[str]) -> int:
     for flag, number in (("--episodes", options.episodes), ("--video-episodes", options.video_episodes)):
         if number < 1:
             raise ConfigError(f"{flag} is {number}; it must be at least 1")
+    for taken in {_POLICY, _EXPERT} & set(options.controls):
+        raise ConfigError(f"--controls has the name '{taken}', which another column of the table has; choose another")
     overrides = {**given(latent=options.latent), **options.overrides()}
-    policy = load_policy(options.run, checkpoint=options.checkpoint, device=options.device, overrides=overrides)
+    runs = {_POLICY: options.run, **options.controls}
+    checkpoints = {_POLICY: find_checkpoint(options.run, options.checkpoint)}
+    checkpoints |= {name: find_checkpoint(of) for name, of in options.controls.items()}
+    policy = load_policy(checkpoints[_POLICY], device=options.device, overrides=overrides)
     executor = policy.executor_settings
     if executor.asynchronous:
         console.print(
@@ -95,26 +104,36 @@ def run(arguments: list[str]) -> int:
     seeds = range(options.seed, options.seed + options.episodes)
     _check_fresh(options.run, options.checkpoint, seeds)
 
-    evaluations = [Evaluation(name="policy", episodes=rollout(policy, task, seeds, n_envs=options.envs))]
-    for name, other in options.controls.items():
-        control = load_policy(other, device=options.device, overrides=overrides)
+    evaluations = [Evaluation(name=_POLICY, episodes=rollout(policy, task, seeds, n_envs=options.envs))]
+    for name in options.controls:
+        control = load_policy(checkpoints[name], device=options.device, overrides=overrides)
         episodes = rollout(control, task_for_policy(task, control), seeds, n_envs=options.envs, name=name)
         evaluations.append(Evaluation(name=name, episodes=episodes))
     if options.expert:
-        evaluations.append(Evaluation(name="expert", episodes=rollout_expert(task, seeds, n_processes=options.envs)))
+        evaluations.append(Evaluation(name=_EXPERT, episodes=rollout_expert(task, seeds, n_processes=options.envs)))
 
     changed = changed_options(task, level(options.level, **same_pictures(task)))
     title = f"{options.run}, {options.level}{changed}, seeds {seeds[0]} to {seeds[-1]}"
     print_table(evaluations, title)
-    missing = [name for name in ("blind", "uncued", "expert") if name not in {e.name for e in evaluations}]
+    missing = [name for name in ("blind", "uncued", _EXPERT) if name not in {e.name for e in evaluations}]
     if missing:
         print(f"not run: {', '.join(missing)}; add --controls blind RUN uncued RUN (docs/walkthrough.md trains them)")
     if options.json is not None:
-        runs = {"policy": options.run, **options.controls}
-        settings = {"level": options.level, "task": asdict(task), "seed": options.seed, "overrides": overrides}
-        content = [e.to_dict({**settings, "run": str(runs.get(e.name, ""))}) for e in evaluations]
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+        from foreact.studio.evaluation_file import evaluation_entry, write_evaluations
+
+        entries = [
+            evaluation_entry(
+                evaluation,
+                level=options.level,
+                task=task,
+                seed=options.seed,
+                run=runs.get(evaluation.name),
+                checkpoint=checkpoints.get(evaluation.name),
+                overrides=overrides,
+            )
+            for evaluation in evaluations
+        ]
+        write_evaluations(options.json, entries)
     if options.video is not None:
         from foreact.sim.video import write_video
 
@@ -143,7 +162,7 @@ def _task_for(policy: ActingPolicy, options: EvalOptions) -> TaskConfig:
 
 
 def _data_of(run: Path, checkpoint: str) -> tuple[Path, ...]:
-    from foreact.policy.load import trained_on
+    from foreact.deploy.load import trained_on
 
     paths = trained_on(run, checkpoint)
     if not paths:

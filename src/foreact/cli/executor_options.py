@@ -35,11 +35,17 @@ class ExecutorOptions:
     """Share of the training data's range by which an action's limits are wider."""
     no_limits: _Flag = False
     """Limit only what the configuration declares, not to the training data."""
+    position_limits: tuple[float, ...] | None = None
+    """Declared instead of the training data's: lower and upper position of each dimension of the action in turn."""
+    velocity_limits: tuple[float, ...] | None = None
+    """Declared: largest velocity [unit/s] of each dimension of the action; inf for none."""
+    jump_limits: tuple[float, ...] | None = None
+    """Declared: largest growth of the velocity from one tick to the next [unit/s] of each dimension; inf for none."""
 
     def overrides(self) -> dict[str, Any]:
         """Return what was given, as `load_policy` takes it.
 
         Raises:
-            ConfigError: If two options contradict each other.
+            ConfigError: If two options contradict each other, or a lower limit has no upper one.
         """
         return overrides_of(**{of.name: getattr(self, of.name) for of in fields(ExecutorOptions)})

@@ -119,7 +119,7 @@ def _in_simulation(options: ExportOptions, name: str, overrides: dict[str, Any])
 
 def _measure(options: ExportOptions, original: Policy, task: TaskConfig) -> list[Evaluation]:
     """Print the success of both in closed loop, on the same seeds, and return what was measured."""
-    from foreact.policy.load import load_policy
+    from foreact.deploy.load import load_policy
     from foreact.sim.evaluation import Evaluation
     from foreact.sim.rollout import rollout
 

@@ -32,6 +32,7 @@ def run(arguments: list[str]) -> int:
     """Parse, import, say what it is, and return 0."""
     options = parse(ImportOptions, arguments, command="import")
 
+    from foreact.data.statistics import STEP
     from foreact.deploy.import_checkpoint import import_checkpoint
 
     foreign = import_checkpoint(options.checkpoint, options.out, options, revision=options.revision)
@@ -41,4 +42,11 @@ def run(arguments: list[str]) -> int:
         f"{options.out}: {foreign.project}'s ACT, chunks of {policy.chunk_size} x {features.action_dim}, state "
         f"{features.state_dim}, coordinates {features.environment_dim}, cameras: {cameras}, {features.fps:g} Hz"
     )
+    if STEP in foreign.statistics:
+        print("limits and alarm are learned from its training data")
+    else:
+        print(
+            "its files do not say how fast its robot was moved: give --data, and limits and alarm are learned, or "
+            "declare --velocity-limits and --jump-limits wherever it runs"
+        )
     return 0

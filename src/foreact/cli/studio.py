@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from foreact.cli.options import parse
+from foreact.config import SourceConfig
 from foreact.errors import ConfigError
 
 
@@ -38,6 +39,7 @@ class StudioOptions:
     """Of runs: last, best, or a step's number."""
     device: str = "cpu"
     """Where networks run."""
+    source: SourceConfig = field(default_factory=SourceConfig)
 
 
 def run(arguments: list[str]) -> int:
@@ -61,7 +63,7 @@ def run(arguments: list[str]) -> int:
     first = Setup(policy=shelf.names[0], level=options.level, seed=options.seed)
     if first.policy in shelf.paths:
         shelf.open(first.policy)  # a wrong path is said here, and not on a page
-    recordings = Recordings(options.data)
+    recordings = Recordings(options.data, options.source)
     for name in recordings.names:
         _ = recordings[name].source
     server = ServerOptions(

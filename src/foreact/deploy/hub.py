@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 
 from foreact.errors import CheckpointError
+from foreact_runtime.bundle import BUNDLE, CHECK, NETWORK
+from foreact_runtime.manifest import MANIFEST
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-_FILES = ("config.json", "model.safetensors", "policy_preprocessor*", "policy_postprocessor*")
+_OF_LEROBOT = ("config.json", "model.safetensors", "policy_preprocessor*", "policy_postprocessor*")
+_OURS = (MANIFEST, "statistics.json", "training_state.*", BUNDLE, CHECK, f"{NETWORK}.*")
+"""Of a checkpoint or a bundle, beside those that are called as LeRobot's."""
 
 
 def is_repository(source: str) -> bool:
@@ -31,10 +35,10 @@ def download(repository: str, revision: str | None = None) -> Path:
     except ModuleNotFoundError as error:
         raise CheckpointError(
             f"there is no path '{repository}', and for the hub's repository of that name package 'huggingface_hub' is "
-            "needed; type: pip install huggingface_hub"
+            "needed; type: pip install 'foreact[hub]'"
         ) from error
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[*_OF_LEROBOT, *_OURS]))
     except Exception as error:  # of the hub, of the name's form, of the network: whatever its HTTP library raises
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise CheckpointError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,6 +12,7 @@ from foreact.deploy.hub import download, is_repository
 from foreact.deploy.lerobot_import import find_lerobot, read_lerobot
 from foreact.deploy.original_import import find_original, read_original
 from foreact.deploy.reading import Foreign
+from foreact.deploy.training_data import read_training_data
 from foreact.deploy.unsaid import Unsaid
 from foreact.errors import CheckpointError, ConfigError
 from foreact.model.act import ACT
@@ -30,10 +33,22 @@ def import_checkpoint(source: str, out: Path, unsaid: Unsaid, *, revision: str |
     Raises:
         CheckpointError: If there is nothing to read, it is damaged or does what ours cannot, or `out` exists.
         ConfigError: If an option contradicts what was read, or would be ignored.
+        DataError: If the training data cannot be read.
     """
     if out.exists():
         raise CheckpointError(f"'{out}' exists; choose another OUT or move it away")
+    foreign, meta = read_checkpoint(source, unsaid, revision=revision)
+    write_directory(out, lambda directory: write_policy_files(directory, meta, foreign.weights))
+    return foreign
+
+
+def read_checkpoint(source: str, unsaid: Unsaid, *, revision: str | None = None) -> tuple[Foreign, CheckpointMeta]:
+    """Read and check a policy of another project, and return what its checkpoint of ours says; see above."""
     foreign = _read(_find(source, revision), unsaid)
+    provenance: dict[str, Any] = {"imported": {"project": foreign.project, "path": source, "revision": revision}}
+    if unsaid.data is not None:
+        of_robot, provenance["data"] = read_training_data(unsaid.data, foreign.features)
+        foreign = replace(foreign, statistics={**foreign.statistics, **of_robot})
     with torch.device("meta"):  # shapes only: no memory for whatever sizes the files claim
         model = ACT(foreign.policy, network_features(foreign.policy, foreign.features))
     check_weights(model, foreign.weights, foreign.path)
@@ -43,10 +58,9 @@ def import_checkpoint(source: str, out: Path, unsaid: Unsaid, *, revision: str |
         features=foreign.features,
         statistics=foreign.statistics,
         step=0,
-        provenance={"imported": {"project": foreign.project, "path": source, "revision": revision}},
+        provenance=provenance,
     )
-    write_directory(out, lambda directory: write_policy_files(directory, meta, foreign.weights))
-    return foreign
+    return foreign, meta
 
 
 def _find(source: str, revision: str | None) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def read_original(path: Path, unsaid: Unsaid) -> Foreign:
 
     Raises:
         CheckpointError: If a file is missing, damaged, would run code, or holds no ACT.
-        ConfigError: If the cameras' names are not as many as its backbones, or an option makes no sense.
+        ConfigError: If each camera has its own backbone and the names are not as many, or an option makes no sense.
         KeyError, ValueError: If weights are missing or have another number of dimensions.
     """
     weights = _weights(path)
@@ -90,14 +90,12 @@ def read_original(path: Path, unsaid: Unsaid) -> Foreign:
     n_actions, n_state = len(renamed["action_head.bias"]), renamed["state_proj.weight"].shape[1]
     n_backbones = _count(renamed, r"backbones\.(\d+)\.")
     cameras = unsaid.cameras or _CAMERAS.get(n_backbones, ())
-    if len(cameras) != n_backbones:
+    shared = n_backbones == 1  # the original code has one for all cameras, whose number the file does not say
+    if not shared and len(cameras) != n_backbones:
         raise ConfigError(
             f"'{path}' was trained with {n_backbones} cameras; name them in their order with --cameras, "
             f"{len(cameras)} are given"
         )
-    shared = _is_shared(renamed, n_backbones, stats) if unsaid.shared_backbone is None else unsaid.shared_backbone
-    if shared:
-        renamed = {name: value for name, value in renamed.items() if not re.match(r"backbones\.[1-9]", name)}
     policy = PolicyConfig(
         chunk_size=chunk_size,
         n_action_steps=chunk_size if unsaid.temporal_ensemble_coeff is None else 1,
@@ -196,25 +194,6 @@ def _resnet(weights: Mapping[str, Tensor], path: Path) -> str:
     if found not in known:
         raise CheckpointError(f"the backbone in '{path}' is not ResNet-18, 34 or 50: its stages have {stages} blocks")
     return known[found]
-
-
-def _is_shared(weights: Mapping[str, Tensor], n_backbones: int, stats: Mapping[str, Any]) -> bool:
-    """Say whether the first backbone sees all cameras, as in the first published code, which builds the others too.
-
-    Those were then never trained and are all alike. Two cameras leave one other, so that the statistics decide: only
-    ACT++, which gives each camera its own, writes `action_min`.
-    """
-    if n_backbones < 3:
-        return "action_min" not in stats
-
-    def one(camera: int) -> Sequence[Tensor]:
-        return [value for name, value in weights.items() if name.startswith(f"backbones.{camera}.")]
-
-    return all(
-        torch.equal(first, other)
-        for camera in range(2, n_backbones)
-        for first, other in zip(one(1), one(camera), strict=True)
-    )
 
 
 def _joints(name: str, dim: int) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ class Unsaid:
     """Names and rate for every import; the rest for the original ACT, whose files hold weights only."""
 
     data: Path | None = None
-    """The data set that the policy was trained on: names, rate, calibration and arm are taken from it."""
+    """The data set that the policy was trained on: names, rate, calibration and arm are taken from it, and limits and
+    alarm are learned."""
     fps: float | None = None
     """Control rate [Hz]. None takes that of --data, else LeRobot's usual 30 or the original ACT's 50."""
     action_names: tuple[str, ...] = ()
@@ -26,17 +27,15 @@ class Unsaid:
     stats: Path | None = None
     """Original ACT: its dataset_stats.pkl; None looks beside the weights."""
     cameras: tuple[str, ...] = ()
-    """Original ACT: names of its cameras in the order of its `camera_names`; none takes `top` for one and ALOHA's
-    cam_high, cam_low, cam_left_wrist, cam_right_wrist for four."""
+    """Original ACT: names of its cameras in the order of its `camera_names`. Its files do not say how many there are:
+    none takes `top`, that of its simulated tasks. ACT++ has a backbone for each: none takes ALOHA's cam_high, cam_low,
+    cam_left_wrist, cam_right_wrist for four."""
     image_size: tuple[int, int] = (480, 640)
     """Original ACT: height and width of its pictures."""
     n_heads: int = 8
     """Original ACT: heads of its attention, which shapes do not show."""
     dilation: bool = False
     """Original ACT: whether it was trained with --dilation."""
-    shared_backbone: bool | None = None
-    """Original ACT: whether its first backbone sees all cameras, as in the first code, or each its own, as in ACT++.
-    None looks which of them were trained, and at what the statistics hold."""
     temporal_ensemble_coeff: float | None = None
     """Original ACT: 0.01 executes it as with its --temporal_agg; None executes whole chunks."""
 

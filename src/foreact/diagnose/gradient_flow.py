@@ -1,9 +1,10 @@
 """Whether all parts of the network learn: the gradient of the training loss at each, and which are frozen.
 
-One backward pass over some batches, as in training (dropout, posterior, all terms of the loss), at the checkpoint's
-weights. AdamW takes the size out of a gradient, so a small share is no fault; none at all is. What a checkpoint cannot
-say of itself, such as a part whose `requires_grad` some code has switched off, is seen in the weights: a frozen part is
-the same, bit for bit, in two checkpoints of one run.
+Two backward passes over some batches, as in training (dropout, posterior, all terms of the loss), at the checkpoint's
+weights: of what judges predictions, and of the weighted KL term, whose only way is into the CVAE encoder. AdamW takes
+the size out of a gradient, so a small share is no fault; none at all is. What a checkpoint cannot say of itself, such
+as a part whose `requires_grad` some code has switched off, is seen in the weights: a frozen part is the same, bit for
+bit, in two checkpoints of one run.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from foreact.config import PolicyConfig, TrainConfig
-from foreact.diagnose.network_parts import BACKBONE, Part, explained, parts_of
+from foreact.diagnose.network_parts import BACKBONE, KL, Part, explained, parts_of
 from foreact.diagnose.probe import Probe
 from foreact.finding import Finding, Severity
 from foreact.model.act import ACT
+from foreact.model.losses import ACTLoss
 from foreact.train.objective import training_loss
 from foreact.train.optimizer import parameter_groups
 
@@ -42,6 +44,8 @@ class PartFlow:
     """Norm of the weights."""
     share: float
     """Of the squared norm of the whole gradient; all parts add up to 1."""
+    of_terms: Mapping[str, float]
+    """The same of each term's own gradient, by the names of `GradientFlow.terms`."""
     without: tuple[str, ...]
     """Parameters that get none and should."""
     excused: Mapping[str, str]
@@ -71,6 +75,9 @@ class GradientFlow:
     parts: tuple[PartFlow, ...]
     norm: float
     """Of the whole gradient."""
+    terms: Mapping[str, float]
+    """Norms of the loss's terms, with their weights: what judges predictions (`L1`, `L1 + auxiliary`, ...), and `KL`
+    where there is a posterior."""
     compared_with: int | None
     """Step of the earlier checkpoint; None where there is none."""
 
@@ -102,7 +109,8 @@ def gradient_flow(
     """
     named = dict(network.named_parameters())
     frozen_by_code = {name for name, parameter in named.items() if not parameter.requires_grad}
-    squares = {name: 0.0 for name in named}
+    squares = dict.fromkeys(named, 0.0)  # of the whole gradient
+    by_term: dict[str, dict[str, float]] = {}
     rng = np.random.default_rng(seed)
     config = _trainable(network)
     network.train()
@@ -110,13 +118,13 @@ def gradient_flow(
         rows = rng.integers(len(probe.dataset), size=SAMPLES)
         raw = probe.dataset.__getitems__(rows.tolist()).to(probe.device)
         prepared = probe.inputs.prepare(raw, crop_seed=number, cells=network.feature_sizes)
-        network.zero_grad()
         with torch.random.fork_rng():
             torch.manual_seed(seed + number)
-            training_loss(network, probe.inputs, config, raw, prepared, seed=number).loss.backward()
-        for name, parameter in named.items():
-            if parameter.grad is not None:
-                squares[name] += float(parameter.grad.double().square().sum()) / BATCHES
+            loss = training_loss(network, probe.inputs, config, raw, prepared, seed=number)
+        gradients = {term: _gradients(network, value) for term, value in _terms(loss, config).items()}
+        for term, of in gradients.items():
+            _add_squares(by_term.setdefault(term, dict.fromkeys(named, 0.0)), of)
+        _add_squares(squares, {name: torch.stack([of[name] for of in gradients.values()]).sum(dim=0) for name in named})
         probe.advance(SAMPLES)
     network.zero_grad()
     network.eval()
@@ -134,7 +142,8 @@ def gradient_flow(
             parameters=sum(parameter.numel() for parameter in of.values()),
             gradient=sum(squares[name] for name in of) ** 0.5,
             weight=float(torch.stack([parameter.detach().norm() for parameter in of.values()]).norm()),
-            share=sum(squares[name] for name in of) / max(total, 1e-300),
+            share=_share(squares, of),
+            of_terms={term: _share(of_term, of) for term, of_term in by_term.items()},
             without=tuple(name for name in none if name not in reasons),
             excused={name: reasons[name] for name in none if name in reasons},
             lr=0.0 if set(of) <= frozen_by_code else max(part_rates) if part_rates else None,
@@ -145,8 +154,38 @@ def gradient_flow(
     return GradientFlow(
         parts=tuple(flow(part, of) for part, of in parts_of(network).items()),
         norm=total**0.5,
+        terms={term: sum(of_term.values()) ** 0.5 for term, of_term in by_term.items()},
         compared_with=earlier_step,
     )
+
+
+def _terms(loss: ACTLoss, config: PolicyConfig) -> dict[str, Tensor]:
+    """Split the loss into what judges predictions (L1 and what conditioning adds) and the weighted KL term."""
+    predicted = " + ".join(["L1", *(name for name in ("auxiliary", "contrastive") if name in loss.terms())])
+    if loss.kl is None:
+        return {predicted: loss.loss}
+    kl = config.kl_weight * loss.kl
+    return {predicted: loss.loss - kl, KL: kl}
+
+
+def _gradients(network: ACT, loss: Tensor) -> dict[str, Tensor]:
+    """Return a loss's gradient by parameter, 0 where none arrives; the graph stays."""
+    network.zero_grad()
+    if loss.requires_grad:  # not where all that it depends on is frozen
+        loss.backward(retain_graph=True)
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().clone()
+        for name, parameter in network.named_parameters()
+    }
+
+
+def _add_squares(squares: dict[str, float], gradients: Mapping[str, Tensor]) -> None:
+    for name, gradient in gradients.items():
+        squares[name] += float(gradient.double().square().sum()) / BATCHES
+
+
+def _share(squares: Mapping[str, float], names: Iterable[str]) -> float:
+    return sum(squares[name] for name in names) / max(sum(squares.values()), 1e-300)
 
 
 def _trainable(network: ACT) -> PolicyConfig:
@@ -239,6 +278,7 @@ def judge_gradient_flow(measured: GradientFlow, config: PolicyConfig, train: Tra
         remedy="; ".join(remedies),
         evidence={
             "gradient_norm": measured.norm,
+            "gradient_norm_of_terms": dict(measured.terms),
             "batches": BATCHES,
             "samples_a_batch": SAMPLES,
             "compared_with_step": measured.compared_with,
@@ -252,6 +292,7 @@ def judge_gradient_flow(measured: GradientFlow, config: PolicyConfig, train: Tra
                     "gradient_norm": of.gradient,
                     "weight_norm": of.weight,
                     "share": of.share,
+                    "share_of_terms": dict(of.of_terms),
                     "lr": of.lr,
                     "frozen": of in frozen,
                     "dead": of in dead,
@@ -267,6 +308,7 @@ def judge_gradient_flow(measured: GradientFlow, config: PolicyConfig, train: Tra
                     "gradient": of.gradient,
                     "gradient / weights": of.gradient / max(of.weight, 1e-12),
                     "share %": 100 * of.share,
+                    **{f"of {term} %": 100 * share for term, share in of.of_terms.items()},
                     "learns": "frozen" if of in frozen else "no" if of in dead else "yes",
                 }
                 for of in measured.parts

@@ -14,10 +14,11 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from foreact.data.images import resize_frames
 from foreact.diagnose.probe import Change, Probe, raw_like
 from foreact.finding import Finding
 from foreact.policy.inputs import with_cue
-from foreact.records import Batch, Camera, Features
+from foreact.records import Batch, Features
 
 SHARES = (0.0, 0.3, 0.6)
 """Points of the episode; samples are exchanged within one, so that the phase of the motion stays."""
@@ -150,13 +151,9 @@ def _everywhere(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def alike_cameras(features: Features) -> list[tuple[str, str]]:
-    """Return the pairs of cameras whose pictures have one size and one kind, so that they can change places."""
+    """Return the pairs of cameras of one kind, with depth or without, so that they can change places."""
     pairs = combinations(features.cameras, 2)
-
-    def kind(camera: Camera) -> tuple[int, int, bool]:
-        return camera.height, camera.width, camera.depth_range is not None
-
-    return [(one.name, other.name) for one, other in pairs if kind(one) == kind(other)]
+    return [(one.name, other.name) for one, other in pairs if (one.depth_range is None) == (other.depth_range is None)]
 
 
 def places_changed(one: str, other: str) -> str:
@@ -165,15 +162,24 @@ def places_changed(one: str, other: str) -> str:
 
 
 def change_places(one: str, other: str) -> Change:
-    """Return an intervention after which each of two cameras shows what the other sees."""
+    """Return an intervention after which each of two cameras shows what the other sees.
+
+    Pictures of another size are resized, as a recorder does that gives each name its size: they are blurred a little,
+    so of the fault less is undone, but a policy that gets its pictures rightly gains nothing.
+    """
 
     def change(raw: Batch, here: slice) -> Batch:
         def swapped(of: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {**of, one: of[other], other: of[one]} if one in of else dict(of)
+            return {**of, one: _sized(of[other], of[one]), other: _sized(of[one], of[other])} if one in of else {**of}
 
         return replace(raw, images=swapped(raw.images), depth=swapped(raw.depth))
 
     return change
+
+
+def _sized(picture: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    height, width = like.shape[-2:]
+    return resize_frames(picture, (height, width))
 
 
 def raw_state(raw: Batch) -> torch.Tensor:

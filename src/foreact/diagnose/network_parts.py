@@ -26,6 +26,10 @@ class Part:
 
 
 VAE, BACKBONE, ENCODER, DECODER = "CVAE encoder", "backbone", "encoder", "decoder"
+LATENT_HEAD = "latent head"
+"""The CVAE encoder's last layer, where the KL term begins."""
+KL = "KL"
+"""The weighted KL term among the loss's."""
 _WHOLE = {
     "latent_proj": "latent projection",
     "state_proj": "state projection",
@@ -61,7 +65,7 @@ def _part(model: ACT, name: str, vit_depth: int) -> Part:
     if first == "vae_encoder":
         if rest[:2] == ["encoder", "layers"]:
             return Part(VAE, f"layer {int(rest[2]) + 1}")
-        return Part(VAE, "latent head" if rest[0] == "latent_head" else "inputs")
+        return Part(VAE, LATENT_HEAD if rest[0] == "latent_head" else "inputs")
     if first in (ENCODER, DECODER):
         return Part(first, f"layer {int(rest[1]) + 1}" if rest[0] == "layers" else "norm")
     return Part(_WHOLE[first])

@@ -42,6 +42,8 @@ def _against_baselines(axes: Any, evidence: Any, of: str, x: np.ndarray, label: 
 
 
 def _shift(figure: Any, evidence: Any) -> None:
+    if "lag_frames" not in evidence:
+        return
     axes = figure.subplots()
     lags = evidence["lag_frames"]
     halves = evidence["first_and_second_half_of_the_chunk_by_lag"]

@@ -2,7 +2,9 @@
 
 The predictions are compared with the demonstrations some frames earlier and later. A policy that was trained on
 actions shifted by a frame matches best a frame off, at each step of its chunks. One that has learned little may match
-best anywhere, but at another place at each step: it is not accused.
+best anywhere, but at another place at each step: it is not accused. A policy that is examined on the very data that it
+was trained on agrees with them, shifted or not; then the data's own lead of the action over the state speaks
+(`lead.py`).
 """
 
 from __future__ import annotations
@@ -12,18 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreact.data.chunks import downsample
-from foreact.data.dimensions import is_gripper, paired_dimensions
-from foreact.data.lags import clear_minimum
-from foreact.data.lookup import spread_evenly
-from foreact.data.mixed import open_sources
-from foreact.diagnose.examined import Examined
+from foreact.data.dimensions import is_gripper
+from foreact.diagnose.lead import Lead, lead_in_words
 from foreact.diagnose.replay import Replay, action_scale, on_what
-from foreact.errors import DataError
 from foreact.finding import Finding, Severity
-from foreact.policy.checkpoint import data_paths, source_of
 from foreact.policy.policy import Policy
-from foreact.records import Episode, Features
 
 FARTHEST = 3
 """Frames either way."""
@@ -34,8 +29,8 @@ SURE = 0.975
 APART = 0.75
 """Frames by which the commands' lead over the state may differ between two data sets."""
 _DRAWS = 300
-_EPISODES = 20
-"""Episodes of the training data whose lead is measured."""
+_WORST_FIRST: tuple[Severity, ...] = ("fault", "warning", "note", "fine")
+"""What cannot be told comes before what is well."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,10 +42,6 @@ class Shift:
     distance: np.ndarray
     """(2, E, G): of predicted from demonstrated actions by lag, in standard deviations, for the first and the second
     half of the chunks' steps and each episode."""
-    lead: float | None
-    """Frames by which the state follows the action in these data; None where it cannot be told."""
-    trained_lead: float | None
-    """The same in the data that it was trained on, where these are others that can be read."""
     on: str
 
     @property
@@ -77,13 +68,12 @@ class Shift:
         return int(self.lags[best]) if agree and not is_end and (draws > 0).mean() >= SURE else None
 
 
-def measure_shift(policy: Policy, replays: Sequence[Replay], *, trained_lead: float | None = None) -> Shift | None:
+def measure_shift(policy: Policy, replays: Sequence[Replay]) -> Shift | None:
     """Measure; None where chunks are one step long, no episode is long enough or nothing moves.
 
     Args:
         policy: Whose replays they are.
         replays: At least one.
-        trained_lead: By how many frames the state follows the action in the data that it was trained on (`lead`).
     """
     scale = action_scale(replays, policy.config.narrowest)
     distance = [of for replay in replays if (of := _distances(policy, replay, scale)) is not None]
@@ -92,8 +82,6 @@ def measure_shift(policy: Policy, replays: Sequence[Replay], *, trained_lead: fl
     return Shift(
         lags=np.arange(-FARTHEST, FARTHEST + 1),
         distance=np.stack(distance, axis=1),
-        lead=lead([of.episode for of in replays], policy.features),
-        trained_lead=trained_lead,
         on=on_what(replays),
     )
 
@@ -120,90 +108,69 @@ def _distances(policy: Policy, of: Replay, scale: np.ndarray) -> np.ndarray | No
     return np.stack([by_lag[:, :middle].mean(axis=1), by_lag[:, -middle:].mean(axis=1)])
 
 
-def lead(episodes: Sequence[Episode], features: Features) -> float | None:
-    """Return by how many frames the state follows the action: the median over the episodes that tell clearly.
+def judge_shift(measured: Shift | None, lead: Lead | None = None, trained_lead: Lead | None = None) -> Finding:
+    """Put it into words, the worst first.
 
-    None where fewer than half of them do.
+    Args:
+        measured: Of the predictions.
+        lead: Of the action over the state in the data that it is examined on; None where it cannot be told.
+        trained_lead: The same in the data that it was trained on, where these are others that can be read.
     """
-    pairs = paired_dimensions(features)
-    found = [_lead_of(episode, pairs, features.fps) for episode in episodes]
-    known = [of for of in found if of is not None]
-    return float(np.median(known)) if 2 * len(known) > len(found) else None
-
-
-def _lead_of(episode: Episode, pairs: Sequence[tuple[int, int]], fps: float) -> float | None:
-    after = min(max(15, round(fps)), episode.length // 3)
-    lags = np.arange(-FARTHEST, after + 1)
-    first, last = FARTHEST, episode.length - after
-    if episode.state is None or not pairs or last - first < 5:
-        return None
-    action = episode.action[:, [a for a, _ in pairs]].astype(np.float64)
-    state = episode.state[:, [s for _, s in pairs]].astype(np.float64)
-    step = np.abs(np.diff(state, axis=0)).mean(axis=0)
-    if not step.max() > 0:
-        return None
-    moves = step > 0.05 * step.max()
-    told = action[first:last, moves]
-    away = [float((np.abs(told - state[first + lag : last + lag, moves]) / step[moves]).mean()) for lag in lags]
-    return clear_minimum(lags, np.array(away))
-
-
-def lead_in_training(examined: Examined) -> float | None:
-    """Return the lead in the training data, where these are other ones than those examined and can be read."""
-    paths, features = data_paths(examined.meta), examined.policy.features
-    if examined.trained_on or not paths:
-        return None
-    factor = examined.policy.config.downsample_factor
-    try:
-        source = open_sources(paths, source_of(examined.meta))
-        chosen = spread_evenly(source.episode_indices, _EPISODES)
-        return lead([downsample(source.episode(index), factor) for index in chosen], features)
-    except DataError:  # they have been moved or deleted since
-        return None
-
-
-def judge_shift(measured: Shift | None) -> Finding:
-    """Put it into words."""
-    title = "Do its actions belong to the frames that they are predicted for?"
-    if measured is None:
-        reason = "cannot tell: chunks are one step long, the episodes are too short, or nothing moves"
-        return Finding(question="shift", title=title, verdict=reason, severity="note")
-    shifted = measured.shifted
-    lead, trained = measured.lead, measured.trained_lead
-    moved = lead is not None and trained is not None and abs(trained - lead) > APART
-    severity: Severity = "fault" if shifted or moved else "note" if shifted is None else "fine"
-    if shifted:
-        verdict = (
-            f"actions shifted: the predictions match the demonstrations best {abs(shifted)} "
-            f"frame{'s' * (abs(shifted) > 1)} {'later' if shifted > 0 else 'earlier'}, at every step of the chunk"
+    answers = [_predictions_in_words(measured)]
+    if lead is not None and trained_lead is not None and abs(trained_lead.frames - lead.frames) > APART:
+        answers.append(
+            (
+                f"actions shifted: in these data the state follows the action after {lead.text}, in those it was "
+                f"trained on after {trained_lead.text}",
+                "fault",
+            )
         )
-    elif moved:
-        verdict = "actions shifted: the commands lead the state by another time than in the training data"
-    elif shifted is None:
-        verdict = "cannot tell: the predictions match the demonstrations best at no one lag"
-    else:
-        verdict = "the predictions match the demonstrations best at their own frames"
     if lead is not None:
-        verdict += f"; in these data the state follows the action after {lead:.1f} frames"
-        if trained is not None:
-            verdict += f", in those it was trained on after {trained:.1f}"
+        answers.append(lead_in_words(lead))
+    answers.sort(key=lambda answer: _WORST_FIRST.index(answer[1]))
+    severity = answers[0][1]
     return Finding(
         question="shift",
-        title=title,
-        verdict=verdict,
+        title="Do its actions belong to the frames that they are predicted for?",
+        verdict="; ".join(words for words, _ in answers),
         severity=severity,
-        remedy="the training data or these hold actions of another frame: action t must be the command that is sent "
-        "right after observation t is taken (foreact inspect says how the action leads the state in each); write one "
-        "of them anew and train again"
-        if severity == "fault"
+        remedy="action t must be the command that is sent right after observation t is taken: see with foreact inspect "
+        "how it leads the state in each episode and data set; read actions that were stored early with "
+        "--source.action-lag (ALOHA files) or write them anew, and train again"
+        if severity in ("fault", "warning")
         else "",
         evidence={
-            "episodes": measured.on,
-            "shifted_by_frames": shifted,
-            "lag_frames": measured.lags.tolist(),
-            "distance_in_standard_deviations_by_lag": measured.curve.tolist(),
-            "first_and_second_half_of_the_chunk_by_lag": measured.distance.mean(axis=1).tolist(),
-            "state_follows_action_after_frames": lead,
-            "state_follows_action_in_the_training_data_after_frames": trained,
-        },
+            "state_follows_action_after_frames": None if lead is None else lead.frames,
+            "state_is_exactly_the_action_then": None if lead is None else lead.is_exact,
+            "state_follows_action_in_the_training_data_after_frames": None
+            if trained_lead is None
+            else trained_lead.frames,
+        }
+        | (
+            {}
+            if measured is None
+            else {
+                "episodes": measured.on,
+                "shifted_by_frames": measured.shifted,
+                "lag_frames": measured.lags.tolist(),
+                "distance_in_standard_deviations_by_lag": measured.curve.tolist(),
+                "first_and_second_half_of_the_chunk_by_lag": measured.distance.mean(axis=1).tolist(),
+            }
+        ),
+    )
+
+
+def _predictions_in_words(measured: Shift | None) -> tuple[str, Severity]:
+    """Say at which lag the predictions match the demonstrations."""
+    if measured is None:
+        return "cannot tell of the predictions: chunks are one step long, episodes too short, or nothing moves", "note"
+    shifted = measured.shifted
+    if shifted is None:
+        return "cannot tell: the predictions match the demonstrations best at no one lag", "note"
+    if shifted == 0:
+        return "the predictions match the demonstrations best at their own frames", "fine"
+    return (
+        f"actions shifted: the predictions match the demonstrations best {abs(shifted)} "
+        f"frame{'s' * (abs(shifted) > 1)} {'later' if shifted > 0 else 'earlier'}, at every step of the chunk",
+        "fault",
     )

@@ -7,22 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreact.data.lags import clear_minimum
+from foreact.data.lags import BEFORE, EQUAL, HARDLY, SLOW_S, clear_minimum, distance_by_lag, lags_to_compare
 from foreact.finding import Finding, Severity
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import episodes_text
 from foreact.records import Episode, Features
 
-_BEFORE = 3
-"""Frames by which the state is compared with later actions."""
-_AFTER_S = 1.0
-"""Time by which it is compared with earlier ones, at least 15 frames and at most a third of the episode."""
-_EQUAL = 0.02
-"""Mean distance of action and state, as a share of the state's mean step, below which they are the same."""
-_SLOW_S = 0.3
-"""A state that follows later is a slow arm, or an action that was shifted."""
-_HARDLY = 0.15
-"""Frames: an action that leads by less says where the arm is already."""
 _OWN = 0.1
 """Seconds (and two frames) by which an episode's own lag may differ from the usual one."""
 _GOES, _GOES_NOT = 0.9, 0.97
@@ -100,11 +90,9 @@ def measure_command(episode: Episode, pairs: list[tuple[int, int]], scale: Scale
     """
     if episode.state is None:
         return None
-    after = min(max(15, round(_AFTER_S * fps)), episode.length // 3)
-    lags = np.arange(-_BEFORE, after + 1)
-    first, last = _BEFORE, len(episode.state) - after - 1
+    lags = lags_to_compare(episode.length, fps)
     pairs = [(a, s) for a, s in pairs if scale.step[s] > 0]
-    if not pairs or after < 3 or last - first < 5:
+    if not pairs or lags is None:
         return None
     action = episode.action[:, [a for a, _ in pairs]].astype(np.float64)
     state = episode.state[:, [s for _, s in pairs]].astype(np.float64)
@@ -119,14 +107,13 @@ def measure_command(episode: Episode, pairs: list[tuple[int, int]], scale: Scale
     moves = step > 0.05 * scale.step[[s for _, s in pairs]]
     if not moves.any():
         return None
-    action, state, step = action[:, moves], state[:, moves], step[moves]
+    action, state = action[:, moves], state[:, moves]
     spread = scale.spread[[s for _, s in pairs]][moves]
-    told = action[first:last]
     return Command(
         lags=lags,
-        distance=np.array([float((np.abs(told - state[first + lag : last + lag]) / step).mean()) for lag in lags]),
+        distance=distance_by_lag(action, state, lags),
         with_state=_correlation(action, state),
-        with_late_state=max(_correlation(action[: len(state) - lag], state[lag:]) for lag in range(0, after + 1, 2)),
+        with_late_state=max(_correlation(action[: len(state) - lag], state[lag:]) for lag in lags[BEFORE::2]),
         with_step=max(_correlation(action[:-lag], state[lag:] - state[:-lag]) for lag in (1, 2, 3)),
         action_size=float(np.median(np.abs(action).mean(axis=0) / np.maximum(spread, 1e-9))),
         moments=moments,
@@ -203,7 +190,7 @@ def _judge_lead(
     shared = min(len(of.lags) for of in commands.values())
     lags = next(iter(commands.values())).lags[:shared]
     curve = np.median([of.distance[:shared] for of in commands.values()], axis=0)
-    equal = [index for index, of in commands.items() if of.distance[_BEFORE] < _EQUAL]
+    equal = [index for index, of in commands.items() if of.distance[BEFORE] < EQUAL]
     known = {index: lag for index, of in commands.items() if (lag := of.lag) is not None}
     lag = float(np.median(list(known.values()))) if 2 * len(known) > len(commands) else clear_minimum(lags, curve)
     crossed = _crossed(features, pairs, commands)
@@ -237,7 +224,7 @@ def _judge_lead(
             evidence | {"episodes": list(commands)},
         )
     if (lag is None and curve.argmin() == 0) or (lag is not None and lag < -0.5):
-        least = f"at least {_BEFORE}" if lag is None else f"{-lag:.1f}"
+        least = f"at least {BEFORE}" if lag is None else f"{-lag:.1f}"
         return _lead(
             f"no: the action repeats what the state was {least} frames before, so the arm is told to go back",
             "fault",
@@ -266,14 +253,14 @@ def _judge_lead(
             "shift the action back where it was recorded, or leave these episodes out",
             evidence | {"episodes": apart},
         )
-    if lag / fps > _SLOW_S:
+    if lag / fps > SLOW_S:
         return _lead(
             f"late: the state is where the action said only after {text}: a slow arm, or an action that was shifted",
             "warning",
             "compare the clocks of action and state where they are recorded",
             evidence | {"episodes": list(commands)},
         )
-    if lag < _HARDLY:
+    if lag < HARDLY:
         return _lead(
             "hardly: the state is nearest to the action of the same frame, so the action says where the arm is already",
             "warning",

@@ -239,8 +239,25 @@ def read_policy(
     Raises:
         CheckpointError: If the weights cannot be read or do not fit.
     """
+    return build_policy(meta, read_weights(directory), directory / MODEL, device=device, resize_images=resize_images)
+
+
+def build_policy(
+    meta: CheckpointMeta,
+    weights: Mapping[str, torch.Tensor],
+    path: Path,
+    *,
+    device: str | torch.device = "cpu",
+    resize_images: bool = False,
+) -> Policy:
+    """Return the policy with weights that were read from a file; see `load_policy`.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
     model = ACT(replace(meta.policy, pretrained_backbone_weights=None), network_features(meta.policy, meta.features))
-    load_weights(model, read_weights(directory), directory)
+    check_weights(model, weights, path)
+    model.load_state_dict(weights)
     return Policy(
         config=meta.policy,
         features=meta.features,

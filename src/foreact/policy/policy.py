@@ -53,10 +53,9 @@ class Policy(RobotPolicy):
         self.model = (ACT(config, self.inputs.network_features) if model is None else model).to(self.device).eval()
         self.model.drop_vae_encoder()
         self.predictor = Predictor(self.inputs, self.model)
-        self._resize_images = resize_images
         self._seed = seed
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        super().__init__(features, executor_settings(config, features, statistics))
+        super().__init__(features, executor_settings(config, features, statistics), resize_images=resize_images)
 
     def reset(self) -> None:
         """Begin an episode: forget chunks, begin the latent's samples anew."""

@@ -54,8 +54,6 @@ def _safeguards(config: PolicyConfig, features: Features, statistics: Statistics
         jump = _largest(statistics[JUMP]) * features.fps
         measured = [name in features.state_names for name in features.action_names]
         lead = np.where(measured, _largest(statistics[LEAD]), np.nan)
-    elif statistics and config.limit_margin is not None:
-        _say_older()
 
     def ranges(key: str, names: tuple[str, ...]) -> tuple[DataRange, ...]:
         return _ranges(key, names, config, features, statistics)
@@ -69,16 +67,33 @@ def _safeguards(config: PolicyConfig, features: Features, statistics: Statistics
         state=ranges(keys.STATE, features.state_names),
         environment_state=ranges(keys.ENVIRONMENT_STATE, features.environment_names),
     )
-    return known.changed({option: getattr(config, option) for option in SAFEGUARD_OPTIONS})
+    safeguards = known.changed({option: getattr(config, option) for option in SAFEGUARD_OPTIONS})
+    if statistics and config.limit_margin is not None:
+        _say_unlimited(safeguards)
+    return safeguards
+
+
+def _say_unlimited(safeguards: Safeguards) -> None:
+    """Warn of what is neither learned nor declared."""
+    limits = safeguards.limits()
+    bounds = {
+        "position": (safeguards.position_limits, (*limits.lower, *limits.upper)),
+        "velocity": (safeguards.velocity_limits, limits.velocity),
+        "jump": (safeguards.jump_limits, limits.jump),
+    }
+    free = [kind for kind, (declared, of) in bounds.items() if declared is None and all(bound is None for bound in of)]
+    if free:
+        options = ", ".join(f"{kind}_limits" for kind in free)
+        _say_once(
+            f"nothing limits the action's {' and '.join(free)}: the checkpoint does not hold what its training data "
+            f"did (imported without --data, or older than limits); declare {options}"
+        )
 
 
 @cache
-def _say_older() -> None:
+def _say_once(message: str) -> None:
     """Once a process, however many policies it loads."""
-    _log.warning(
-        "the checkpoint is from before limits were learned: positions are limited where its statistics have them, "
-        "velocities and jumps are not (policy.velocity_limits and policy.jump_limits declare them)"
-    )
+    _log.warning("%s", message)
 
 
 def _ranges(

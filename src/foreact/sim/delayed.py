@@ -17,6 +17,7 @@ from foreact.records import Features
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_result
 from foreact.sim.task import TaskConfig
+from foreact.sim.unit import check_radians
 from foreact_runtime.asynchronous import AsynchronousController
 from foreact_runtime.controller import Controller
 from foreact_runtime.keys import image_key
@@ -89,6 +90,9 @@ def delayed_episode(
         seed: Of the episode, and of the delays where they jitter.
         delay: Of each chunk.
         settings: How to execute chunks; None for the policy's own way.
+
+    Raises:
+        ConfigError: If the policy's joints are not in radians.
     """
     robot = SimulatedRobot(env, task)
     robot.begin(seed)
@@ -153,7 +157,12 @@ class DelayedControl:
         *,
         rng: np.random.Generator,
     ) -> None:
-        """Take the parts of an episode that begins; the arguments are those of `delayed_episode`."""
+        """Take the parts of an episode that begins; the arguments are those of `delayed_episode`.
+
+        Raises:
+            ConfigError: If the policy's joints are not in radians.
+        """
+        check_radians(policy.features, policy.executor_settings)
         settings = settings or policy.executor_settings
         self._policy = policy
         self._robot = robot

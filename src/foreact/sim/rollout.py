@@ -19,6 +19,7 @@ from foreact.sim.env import PickPlaceEnv
 from foreact.sim.episode import EpisodeResult, episode_progress, episode_result
 from foreact.sim.rendering import SceneRenderer
 from foreact.sim.task import TaskConfig, task_for_features
+from foreact.sim.unit import check_radians
 from foreact.threads import cores
 from foreact_runtime.controller import measured_action
 from foreact_runtime.executor import Executor, LimitedActions
@@ -77,12 +78,14 @@ def rollout(
         In the order of the seeds.
 
     Raises:
-        ConfigError: If the policy's control rate is not the task's, or `n_envs` is less than 1.
+        ConfigError: If the policy's control rate is not the task's, its joints are not in radians, or `n_envs` is less
+            than 1.
         ObservationError: If the policy needs a key or size that the task does not give.
         SimulationError: If a process was killed.
     """
     if policy.features.fps != task.fps:
         raise ConfigError(f"the policy was trained at {policy.features.fps:g} Hz, the task runs at {task.fps:g} Hz")
+    check_radians(policy.features, getattr(policy, "executor_settings", None))
     if n_envs is not None and n_envs < 1:
         raise ConfigError(f"n_envs is {n_envs}; it must be at least 1")
     groups = [seeds[i : i + _SIDE_BY_SIDE] for i in range(0, len(seeds), _SIDE_BY_SIDE)]

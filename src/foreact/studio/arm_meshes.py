@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreact.sim.backend import mujoco
+from foreact.sim.env import PickPlaceEnv
 
 _STL = np.dtype([("normal", "<f4", 3), ("vertices", "<f4", (3, 3)), ("attribute", "<u2")])
 
@@ -51,3 +52,18 @@ def arm_meshes(model: mujoco.MjModel) -> list[BodyMesh]:
         body = model.body(model.geom_bodyid[geom]).name
         found.setdefault((body, color), []).append(placed[model.mesh_face[first : first + count]])
     return [BodyMesh(body=body, color=color, triangles=np.concatenate(parts)) for (body, color), parts in found.items()]
+
+
+def body_poses(env: PickPlaceEnv) -> dict[str, np.ndarray]:
+    """Return where the arm's bodies and the bowl are, by name, each (12,) as `pose_of` has it."""
+    model: mujoco.MjModel = env.model
+    return {
+        model.body(index).name: pose_of(env, index)
+        for index in sorted({*model.geom_bodyid.tolist()})
+        if index and not model.body(index).name.startswith("block")
+    }
+
+
+def pose_of(env: PickPlaceEnv, body: int) -> np.ndarray:
+    """Return a body's position [m], then its orientation by rows (12,)."""
+    return np.concatenate([env.data.xpos[body], env.data.xmat[body]])

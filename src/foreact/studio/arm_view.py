@@ -22,7 +22,7 @@ _SCALE = 10.0
 
 
 class ArmView:
-    """Follows the first scene; of the second it shows the path."""
+    """Follows one of the scenes; of all of them it shows the paths."""
 
     def __init__(self, meshes: Sequence[BodyMesh]) -> None:
         """Build it in the present slot; meshes are those that the server hands out."""
@@ -50,9 +50,21 @@ class ArmView:
             self._lines = [scene.point_cloud([list(_NOWHERE)], [[1, 1, 1]], point_size=0.06) for _ in range(2)]
         scene.move_camera(x=4.4, y=1.6, z=2.4, look_at_x=1.2, look_at_y=-0.2, look_at_z=0.6, duration=0)
 
-    def show(self, first: Snapshot, second: Snapshot | None) -> None:
-        """Move what has moved."""
-        for name, pose in first.poses.items():
+    def show(self, snapshots: Sequence[Snapshot | None], followed: int) -> None:
+        """Move what has moved.
+
+        Args:
+            snapshots: Of the scenes, at most two.
+            followed: The one whose arm and blocks are shown; nothing moves where it has no snapshot yet.
+        """
+        for number in range(len(self._lines)):
+            self._show_path(number, snapshots[number] if number < len(snapshots) else None)
+        of = snapshots[followed]
+        if of is not None:
+            self._show_table(of)
+
+    def _show_table(self, of: Snapshot) -> None:
+        for name, pose in of.poses.items():
             if self._is_new(name, pose):
                 if name == "bowl":
                     x, y, z = _SCALE * pose[:3]
@@ -62,21 +74,21 @@ class ArmView:
                     body.move(*(_SCALE * pose[:3]).tolist())
                     body.rotate_R(pose[3:].reshape(3, 3).tolist())
         for number, box in enumerate(self._blocks):
-            used = number < len(first.blocks)
-            place = _SCALE * first.blocks[number].now if used else np.array(_NOWHERE)
+            used = number < len(of.blocks)
+            place = _SCALE * of.blocks[number].now if used else np.array(_NOWHERE)
             if self._is_new(f"block {number}", place):
                 box.move(*place.tolist())
-        cue = _SCALE * np.array([*first.cue, 0.002])
+        cue = _SCALE * np.array([*of.cue, 0.002])
         if self._is_new("cue", cue):
             self._cue.move(*cue.tolist())
-        for number, snapshot in enumerate((first, second)):
-            path = snapshot.predictions[-1].path if snapshot is not None and snapshot.predictions else None
-            if path is self._paths[number]:
-                continue
-            self._paths[number] = path
-            points = np.array([_NOWHERE]) if path is None else _SCALE * _dense(path)
-            color = list(_PATH_COLORS[number])
-            self._lines[number].set_points(points.round(4).tolist(), [color] * len(points))
+
+    def _show_path(self, number: int, snapshot: Snapshot | None) -> None:
+        path = snapshot.predictions[-1].path if snapshot is not None and snapshot.predictions else None
+        if path is self._paths[number]:
+            return
+        self._paths[number] = path
+        points = np.array([_NOWHERE]) if path is None else _SCALE * _dense(path)
+        self._lines[number].set_points(points.round(4).tolist(), [list(_PATH_COLORS[number])] * len(points))
 
     def _is_new(self, name: str, pose: np.ndarray) -> bool:
         before = self._drawn.get(name)

@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 import numpy as np
 from nicegui import run, ui
+from nicegui.events import GenericEventArguments
 
 from foreact.errors import ForeactError
 from foreact.finding import Finding
 from foreact.studio.drawing import Curve, panel
+from foreact.studio.figure_file import save_button
 from foreact.studio.moving_picture import MovingPicture
-from foreact.studio.page_frame import page_frame
+from foreact.studio.page_frame import admitted, page_frame
 from foreact.studio.range_input import RangeInput
 from foreact.studio.recordings import Clip, Mark, Recording, marks
 
@@ -26,6 +28,8 @@ _OFTEN = 0.05
 """Seconds between two looks at the clock while an episode plays."""
 _CURVES_S = 0.25
 """Between two drawings of the curves while an episode plays: they are hundreds of kilobytes."""
+_TO_FRAME = "(event) => { const of = event.target.closest('[data-at]'); if (of) emit(Number(of.dataset.at)); }"
+"""What a click on a band of the curves or a mark of the timeline sends."""
 _NOT_INSPECTED = "Reads the whole data set as foreact inspect does; a large one takes minutes."
 
 
@@ -33,13 +37,16 @@ def register(studio: Studio) -> None:
     """Add the page to the server."""
 
     @ui.page("/data")
-    def data() -> None:
+    async def data() -> None:
         page_frame("/data")
         if not studio.recordings.names:
             with ui.element("section").classes("card"):
                 ui.label("The studio was given no data set. Start it with: foreact studio --data FOLDER")
             return
-        DataPage(studio)
+        place = await admitted(studio.enter_data, most=studio.options.most_sessions, what="an episode in memory")
+        if place is not None:
+            ui.context.client.on_delete(lambda: studio.leave_data(place))
+            DataPage(studio)
 
 
 class DataPage:
@@ -71,15 +78,22 @@ class DataPage:
                         ui.button("-1", on_click=lambda: self._go(-1)).props('outline aria-label="one frame back"')
                         ui.button("+1", on_click=lambda: self._go(1)).props('outline aria-label="one frame on"')
                         with ui.element("div").classes("grow"):
+                            self._timeline = ui.html("", sanitize=False).classes("marks")
+                            self._timeline.on("click", self._on_mark, js_handler=_TO_FRAME)
                             self._slider = RangeInput("frame", 0, 1, 1, 0)
                         self._slider.on_move(lambda frame: self._show(int(frame)))
                         self._clock = ui.label().classes("soft")
                 with ui.element("section").classes("card").props('aria-label="curves"'):
-                    ui.html(
-                        '<span class="key state"></span>measured &nbsp; <span class="key action"></span>action',
-                        sanitize=False,
-                    ).classes("soft")
+                    with ui.element("div").classes("row"):
+                        ui.html(
+                            '<span class="key state"></span>measured &nbsp; <span class="key action"></span>action',
+                            sanitize=False,
+                        ).classes("soft grow")
+                        of_curves = ui.element("div")
                     self._curves = ui.html("", sanitize=False).classes("panels")
+                    with of_curves:
+                        save_button(self._curves, "curves")
+                    self._curves.on("click", self._on_mark, js_handler=_TO_FRAME)
             with ui.element("div").classes("stack"):
                 with ui.element("section").classes("card first").props('aria-label="choice"'):
                     self._data = ui.select(names, value=self._name, label="Data set", on_change=self._on_data)
@@ -140,6 +154,7 @@ class DataPage:
         self._error.set_text(error)
         self._title.set_text("")
         self._curves.set_content("")
+        self._timeline.set_content("")
         self._cameras.clear()
         self._list.clear()
 
@@ -198,11 +213,14 @@ class DataPage:
             return
         episode = self._clip.episode
         self._marks = marks(self._findings, episode)
+        self._timeline.set_content(timeline(self._marks, episode.length))
         here = {mark.title for mark in self._marks}
         self._list.clear()
         with self._list:
             for mark in self._marks:
-                where = "the whole episode" if mark.is_whole else f"frames {mark.start} to {mark.stop - 1}"
+                frames = f"frame{'s' * (mark.stop - mark.start > 1)} {mark.start}"
+                frames += f" to {mark.stop - 1}" if mark.stop - mark.start > 1 else ""
+                where = "the whole episode" if mark.is_whole else frames
                 self._add_finding(mark.severity, mark.title, where, mark.text, frame=mark.start)
             for finding in self._findings:
                 if finding.severity in ("fault", "warning") and finding.title not in here:
@@ -216,14 +234,20 @@ class DataPage:
     ) -> None:
         def go() -> None:
             if frame is not None:
-                self._stop()
-                self._slider.set(frame)
+                self._go_to(frame)
             elif episode is not None:
                 self._episode.set_value(episode)
 
         with ui.element("button").classes(f"mark {severity}").props("type=button").on("click", go):
             ui.label(f"{severity}: {title} ({where})")
             ui.label(text).classes("soft")
+
+    def _on_mark(self, event: GenericEventArguments) -> None:
+        self._go_to(int(event.args))
+
+    def _go_to(self, frame: int) -> None:
+        self._stop()
+        self._slider.set(frame)
 
     def _toggle(self) -> None:
         if self._began is not None:
@@ -268,6 +292,20 @@ class DataPage:
         if self._began is None or time.perf_counter() - self._drawn > _CURVES_S:
             self._drawn = time.perf_counter()
             self._curves.set_content(episode_panels(clip, self._recording, frame, self._marks))
+
+
+def timeline(found: Sequence[Mark], length: int) -> str:
+    """Return the marks of an episode of so many frames as stretches over its slider; a click on one goes there."""
+    rects = ""
+    for of in found:
+        if not of.is_whole:
+            width = max(of.stop - of.start, length / 100)  # to be seen, and hit
+            rects += (
+                f'<rect class="{of.severity}" data-at="{of.start}" x="{min(of.start, length - width):g}" y="0" '
+                f'width="{width:g}" height="1"><title>{html.escape(of.title)}</title></rect>'
+            )
+    # The list of findings is the same for those who do not see it.
+    return f'<svg viewBox="0 0 {length} 1" preserveAspectRatio="none" aria-hidden="true">{rects}</svg>' if rects else ""
 
 
 def episode_panels(clip: Clip, recording: Recording, frame: int, found: Sequence[Mark]) -> str:

@@ -42,9 +42,16 @@ class Curve:
 
 
 def to_pixels(calibration: Calibration, points: np.ndarray) -> np.ndarray:
-    """Return the pixels (N, 2), column and row, of points of the world (N, 3) [m]."""
-    pixels, _ = project(calibration, torch.as_tensor(points, dtype=torch.float64)[None], calibration.size)
-    return pixels[0].numpy()
+    """Return the pixels (N, 2), column and row, of points of the world (N, 3) [m]; nan for those behind the camera."""
+    pixels, in_front = project(calibration, torch.as_tensor(points, dtype=torch.float64)[None], calibration.size)
+    return np.where(in_front[0, :, None].numpy(), pixels[0].numpy(), np.nan)
+
+
+def stretches(pixels: np.ndarray) -> list[np.ndarray]:
+    """Return the parts (n, 2) of a path (N, 2) that lie in front of the camera, each at least a line long."""
+    behind = np.flatnonzero(np.isnan(pixels).any(axis=1))
+    parts = np.split(pixels, np.unique([*behind, *(behind + 1)]))
+    return [part for part in parts if len(part) > 1]
 
 
 def to_table(calibration: Calibration, pixel: tuple[float, float]) -> np.ndarray | None:
@@ -60,9 +67,10 @@ def overhead_marks(snapshot: Snapshot, heat: np.ndarray | None = None) -> str:
     parts = [] if heat is None else [heat_cells(heat, camera.size)]
     if snapshot.predictions and (path := snapshot.predictions[-1].path) is not None:
         pixels = to_pixels(camera, path)
-        parts.append(f'<polyline class="halo" points="{_points(pixels)}"/>')
-        parts.append(f'<polyline class="path" points="{_points(pixels)}"/>')
-        parts.append(_circle("path-end", pixels[-1], 4))
+        for kind in ("halo", "path"):
+            parts += [f'<polyline class="{kind}" points="{_points(of)}"/>' for of in stretches(pixels)]
+        if np.isfinite(pixels[-1]).all():
+            parts.append(_circle("path-end", pixels[-1], 4))
     for number, block in enumerate(snapshot.blocks, start=1):
         x, y = to_pixels(camera, block.now[None])[0]
         parts.append(f'<text class="number" x="{x + 15:.1f}" y="{y - 11:.1f}">{number}</text>')
@@ -127,7 +135,7 @@ def panel(
         return np.stack([(x - left) * scale, (high - y) / (high - low) * height], axis=1)
 
     parts = [
-        f'<rect class="band {kind}" x="{(start - left) * scale:.1f}" y="0" '
+        f'<rect class="band {kind}" data-at="{start:g}" x="{(start - left) * scale:.1f}" y="0" '
         f'width="{max((stop - start) * scale, 2):.1f}" height="{height}"/>'
         for start, stop, kind in bands
     ]

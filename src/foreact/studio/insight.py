@@ -17,6 +17,7 @@ from foreact.sim.scene import build_arm
 from foreact.studio.attention import AttentionSeen, attention_seen
 from foreact.studio.click_map import ClickMap, click_map
 from foreact.studio.drawing import click_arrows, heat_cells
+from foreact.studio.figure_file import save_button
 from foreact.studio.occlusion import occlusion
 from foreact.studio.recordings import jpeg
 from foreact.studio.setup import Snapshot
@@ -25,11 +26,12 @@ from foreact_runtime.keys import image_key
 
 _EVERY_S = 2.0
 """Between two questions while somebody keeps asking."""
+_ABOUT = "Each question is about what the policy saw when it was last asked for a chunk, or first in this episode."
 _UNKNOWN = "where this policy's chunks would have the hand is not known"
 
 
 class InsightCard:
-    """Three questions to the first scene's policy, each about what it saw last."""
+    """Three questions to a scene's policy, each about what it saw last."""
 
     def __init__(self, shelf: Shelf, snapshot: Callable[[], Snapshot | None]) -> None:
         """Build it in the present slot."""
@@ -47,13 +49,25 @@ class InsightCard:
             self._repeats = ui.switch("keep asking").props('aria-label="keep asking the last question"')
             self._spinner = ui.spinner(size="1.2em").props('aria-label="computing"')
             self._spinner.set_visibility(False)
-        self._said = ui.label(
-            "Each question is about what the policy saw when it was last asked for a chunk, or first in this episode."
-        )
-        self._said.classes("soft").props("role=status")
+        self._said = ui.label(_ABOUT).classes("soft").props("role=status")
         self._shown = ui.html("", sanitize=False).style("width: 100%")
+        self._save = save_button(self._shown, "answer")
         self._last: Callable[[], object] | None = None
+        self._turn = 0
+        """Grows with every scene that is asked about."""
+        self.forget()
         ui.timer(_EVERY_S, self._repeat)
+
+    def forget(self) -> None:
+        """Take the answer away: another scene is looked at from now on."""
+        self._turn += 1
+        self._heat, self._last = None, None
+        self._say(_ABOUT, "")
+
+    def _say(self, said: str, shown: str) -> None:
+        self._said.set_text(said)
+        self._shown.set_content(shown)
+        self._save.set_visibility(bool(shown))
 
     def heat(self, policy: str) -> np.ndarray | None:
         """Return how far the path moves where a patch of the overhead picture is covered (r, c) [m].
@@ -77,7 +91,7 @@ class InsightCard:
         if self._moment.value == "at the start":
             blocks = [replace(of, now=np.append(of.placed, of.now[2])) for of in snapshot.blocks]
             snapshot = replace(snapshot, observation=snapshot.first_observation, blocks=blocks)
-        self._is_asking = True
+        self._is_asking, turn = True, self._turn
         self._spinner.set_visibility(True)
         try:
             answer = await run.io_bound(self._answer, question, snapshot)
@@ -87,8 +101,8 @@ class InsightCard:
         finally:
             self._is_asking = False
             self._spinner.set_visibility(False)
-        self._said.set_text(said)
-        self._shown.set_content(shown)
+        if turn == self._turn:
+            self._say(said, shown)
 
     def _answer(
         self, question: Callable[[SharedPolicy, Hand, Snapshot], tuple[str, str]], snapshot: Snapshot

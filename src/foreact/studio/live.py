@@ -20,7 +20,6 @@ import numpy as np
 from foreact.errors import ConfigError, ForeactError, SimulationError
 from foreact.policy.hand import Hand
 from foreact.records import Arm
-from foreact.sim.backend import mujoco
 from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
 from foreact.sim.env import PickPlaceEnv
@@ -28,6 +27,7 @@ from foreact.sim.expert import Expert
 from foreact.sim.layout import WORKSPACE, Layout, retargeted, sample_noise
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level, task_for_features
+from foreact.studio.arm_meshes import body_poses
 from foreact.studio.noted import NotedPolicy
 from foreact.studio.setup import Block, Limited, Prediction, Setup, Snapshot
 from foreact.studio.shelf import EXPERT, SharedPolicy, Shelf, executed
@@ -178,12 +178,19 @@ class Live:
 
     def move_block(self, block: int, place: np.ndarray) -> None:
         """Put a block somewhere else on the table, as near to the place (2,) [m] as the others and the edge allow."""
+        self._put(block, lambda before: place)
 
+    def shift_block(self, block: int, by: np.ndarray) -> None:
+        """Put a block so far (2,) [m] from where it was put before, as near as the others and the edge allow."""
+        self._put(block, lambda before: before + by)
+
+    def _put(self, block: int, place_after: Callable[[np.ndarray], np.ndarray]) -> None:
         def command() -> None:
             layout = self._built().layout
             blocks = np.array([layout.target, *layout.confusers])
             if 0 <= block < len(blocks):
-                self._arrange(layout, _free_place(place, np.delete(blocks, block, axis=0), layout.bowl), block)
+                others = np.delete(blocks, block, axis=0)
+                self._arrange(layout, _free_place(place_after(blocks[block]), others, layout.bowl), block)
 
         self._commands.put(command)
 
@@ -291,7 +298,7 @@ class Live:
         setup = self._setup
         self._run_state = None
         self._error, self._plan, self._ticked, self._period = "", None, None, None
-        opened = None if setup.policy == EXPERT else self._shelf.open(setup.policy, setup.latent)
+        opened = self._opened()
         task = level(setup.level) if opened is None else task_for_features(level(setup.level), opened.features)
         env = self._env_for(task)
         if opened is not None and opened.features.action_names != env.action_names:
@@ -299,8 +306,6 @@ class Live:
             raise ConfigError(
                 f"policy '{setup.policy}' commands {names}; the simulated SO-101 has {', '.join(ACTION_NAMES)}"
             )
-        if opened is not None and opened.features.arm is not None and opened.features.arm.unit != "rad":
-            raise ConfigError(f"policy '{setup.policy}' commands degrees; the simulated SO-101 takes radians")
         robot = _WatchedRobot(env, task, after=self._after_tick)
         robot.begin(setup.seed, {} if self._layout is None else {"layout": self._layout})
         env.brighten(setup.brightness)
@@ -315,14 +320,18 @@ class Live:
         """Ask the policy anew; the arm stays where it is."""
         robot = _WatchedRobot(run.robot.env, run.robot.task, after=self._after_tick)
         robot.vectors, robot.info = robot.env.observe(), {"outcome": None}
-        setup = self._setup
         self._plan = None
-        opened = None if setup.policy == EXPERT else self._shelf.open(setup.policy, setup.latent)
+        opened = self._opened()
         after = self._controlled(robot, opened)
         after.states.append(robot.vectors[STATE])
         self._run_state = after
         self._publish()
         return after
+
+    def _opened(self) -> SharedPolicy | None:
+        """Return the policy, with samples of the latent by the scene's seed; None for the expert."""
+        setup = self._setup
+        return None if setup.policy == EXPERT else self._shelf.open(setup.policy, setup.latent).of_scene(setup.seed)
 
     def _controlled(self, robot: SimulatedRobot, opened: SharedPolicy | None) -> _Run:
         """Put together what decides the robot's actions."""
@@ -452,7 +461,7 @@ class Live:
             ),
             cue=layout.cue.copy(),
             clicked=self._clicked,
-            poses=_poses(env),
+            poses=body_poses(env),
             names=ACTION_NAMES,
             states=np.stack(run.states),
             sent=np.array(run.robot.actions, np.float32).reshape(-1, len(ACTION_NAMES)),
@@ -544,12 +553,3 @@ def _free_place(place: np.ndarray, others: np.ndarray, bowl: np.ndarray) -> np.n
     from_others = np.linalg.norm(grid[:, None] - others.reshape(-1, 2), axis=-1).min(axis=1, initial=np.inf)
     free = grid[(from_others >= NEAREST) & (np.linalg.norm(grid - bowl, axis=1) >= 0.07)]
     return np.asarray(free[np.linalg.norm(free - asked, axis=1).argmin()])
-
-
-def _poses(env: PickPlaceEnv) -> dict[str, np.ndarray]:
-    model: mujoco.MjModel = env.model
-    return {
-        model.body(index).name: np.concatenate([env.data.xpos[index], env.data.xmat[index]])
-        for index in sorted({*model.geom_bodyid.tolist()})
-        if index and not model.body(index).name.startswith("block")
-    }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from nicegui import ui
 from nicegui.events import KeyEventArguments, MouseEventArguments
 
@@ -19,10 +19,11 @@ from foreact.studio.arm_meshes import BodyMesh, arm_meshes
 from foreact.studio.arm_view import ArmView
 from foreact.studio.clicking import block_at, read_click
 from foreact.studio.drawing import joint_panels, overhead_marks, to_table
+from foreact.studio.figure_file import save_button
 from foreact.studio.insight import InsightCard
 from foreact.studio.live import MOST_CONFUSERS, SIZES, Live
 from foreact.studio.moving_picture import MovingPicture
-from foreact.studio.page_frame import full, page_frame
+from foreact.studio.page_frame import admitted, page_frame
 from foreact.studio.range_input import RangeInput
 from foreact.studio.setup import BRIGHTEST, LARGEST_DELAY, LARGEST_NOISE, Snapshot
 from foreact.studio.shelf import EXPERT, MODES
@@ -34,8 +35,6 @@ NOBODY = "nobody"
 """Beside the first policy."""
 _OFTEN = 0.1
 """Seconds between two looks at the scenes: the usual control rate."""
-_ROOM_EVERY = 1.0
-"""Seconds between two looks whether somebody has left a full studio."""
 _CURVES_EVERY = 3
 """Looks between two drawings of the curves."""
 _CURVES = "Chunk per joint"
@@ -46,7 +45,13 @@ _KEYS = (
     ("R", "again"),
     ("N", "next seed"),
     ("1-4", "pick a block, which is 1 from then on"),
+    ("arrows", "on Pick 1, Pick 2, ...: move that block"),
 )
+_STEP = 0.01
+"""Metres by which an arrow key moves a block."""
+_WAYS = {"ArrowUp": (-1, 0), "ArrowDown": (1, 0), "ArrowLeft": (0, -1), "ArrowRight": (0, 1)}
+"""As the overhead picture shows them: it looks from the front, so forward is down and the arm's left is right."""
+_ARROWS = "(event) => { if (event.key.startsWith('Arrow')) { event.preventDefault(); emit(event.key); } }"
 OUTCOMES = {
     "success": "success: the block is in the bowl",
     "confuser_in_bowl": "wrong block in the bowl",
@@ -70,24 +75,11 @@ def register(studio: Studio) -> None:
     @ui.page("/")
     async def live() -> None:
         page_frame("/")
-        client = ui.context.client
-        waiting = ui.label("connecting ...").classes("soft")
-        await client.connected()  # whoever only fetches the page gets no simulation
-        if client.is_deleted:  # and waiting for that one is over
-            return
-        waiting.delete()
-        session = studio.enter()
-        if session is None:
-            sign = full(studio.options.most_sessions)
-            while session is None:
-                await asyncio.sleep(_ROOM_EVERY)
-                if client.is_deleted:
-                    return
-                session = studio.enter()
-            sign.delete()
-        # Ending a simulation takes a tick, in which other visitors' pages must not wait.
-        client.on_delete(lambda: threading.Thread(target=studio.leave, args=(session,)).start())
-        LivePage(studio, session)
+        session = await admitted(studio.enter, most=studio.options.most_sessions, what="a simulation")
+        if session is not None:
+            # Ending a simulation takes a tick, in which other visitors' pages must not wait.
+            ui.context.client.on_delete(lambda: threading.Thread(target=studio.leave, args=(session,)).start())
+            LivePage(studio, session)
 
 
 class LivePage:
@@ -106,6 +98,12 @@ class LivePage:
         with ui.element("main").classes("columns") as self._root:
             with ui.element("div").classes("stack"):
                 self._lane_row = ui.element("div").classes("lanes")
+                self._which_row = ui.element("div").classes("row fourth")
+                with self._which_row:
+                    ui.label("Curves, questions and arm are of the")
+                    self._which = ui.toggle({0: "first scene", 1: "second scene"}, value=0, on_change=self._on_which)
+                    self._which.props('dense no-caps aria-label="the scene whose curves, answers and arm are shown"')
+                self._which_row.set_visibility(False)
                 with ui.element("section").classes("card fourth").props('aria-label="predictions"'):
                     self._build_insight()
             with ui.element("div").classes("stack"):
@@ -113,7 +111,7 @@ class LivePage:
                 self._build_controls()
                 with ui.element("section").classes("card fifth").props('aria-label="three dimensions"'):
                     self._arm = ArmView(meshes())
-                    ui.label("drag turns, wheel zooms; yellow: the predicted path, blue: the second policy's").classes(
+                    ui.label("drag turns, wheel zooms; yellow: the predicted path, blue: the second scene's").classes(
                         "soft"
                     )
         self._build_lanes()
@@ -198,13 +196,27 @@ class LivePage:
                     ("plan", "queue or ensemble: what would be sent"),
                 )
                 legend = " &nbsp; ".join(f'<span class="key {kind}"></span>{name}' for kind, name in keys)
-                ui.html(legend, sanitize=False).classes("soft")
+                with ui.element("div").classes("row"):
+                    ui.html(legend, sanitize=False).classes("soft grow")
+                    of_curves = ui.element("div")
                 self._curves = ui.html("", sanitize=False).classes("panels")
+                with of_curves:
+                    save_button(self._curves, "chunk-per-joint")
                 self._limits = ui.label().classes("soft")
             with ui.tab_panel(insight).style("padding: 0"):
-                self._insight = InsightCard(self._studio.shelf, lambda: self._session.lives[0].snapshot)
+                self._insight = InsightCard(self._studio.shelf, lambda: self._session.lives[self._followed].snapshot)
+
+    @property
+    def _followed(self) -> int:
+        """The scene whose curves, answers and arm are shown."""
+        return int(self._which.value) if len(self._session.lives) > 1 else 0
+
+    def _on_which(self) -> None:
+        self._insight.forget()
 
     def _build_lanes(self) -> None:
+        self._which.set_value(self._followed)
+        self._which_row.set_visibility(len(self._session.lives) > 1)
         self._lane_row.clear()
         with self._lane_row:
             self._lanes = [
@@ -323,18 +335,18 @@ class LivePage:
             return
         self._looks += 1
         snapshots = [live.snapshot for live in lives]
-        shows_curves = self._panels.value == _CURVES
+        shows_curves, followed = self._panels.value == _CURVES, self._followed
         for lane, live, snapshot in zip(self._lanes, lives, snapshots, strict=False):
-            live.shows_plan = shows_curves
-            lane.show(live, snapshot, heat=self._insight.heat(live.setup.policy) if lane.number == 0 else None)
-        first = snapshots[0]
-        if first is None:
-            return
-        self._arm.show(first, snapshots[1] if len(snapshots) > 1 else None)
-        self._show_blocks(first)
-        if shows_curves and self._looks % _CURVES_EVERY == 0:
-            self._curves.set_content(joint_panels(first))
-            self._limits.set_text(_counts(first))
+            is_followed = lane.number == followed
+            live.shows_plan = shows_curves and is_followed
+            lane.show(live, snapshot, heat=self._insight.heat(live.setup.policy) if is_followed else None)
+        self._arm.show(snapshots, followed)
+        if snapshots[0] is not None:
+            self._show_blocks(snapshots[0])
+        of = snapshots[followed]
+        if of is not None and shows_curves and self._looks % _CURVES_EVERY == 0:
+            self._curves.set_content(joint_panels(of))
+            self._limits.set_text(_counts(of))
 
     def _show_blocks(self, snapshot: Snapshot) -> None:
         n = len(snapshot.blocks)
@@ -345,7 +357,12 @@ class LivePage:
             with self._blocks_row:
                 for block in range(n):
                     button = ui.button(f"Pick {block + 1}", on_click=lambda block=block: self._pick_now(block))
-                    button.props('outline dense padding="xs sm" no-caps')
+                    button.props('outline dense padding="xs sm" no-caps').tooltip("Arrow keys move the block")
+                    button.on("keydown", lambda event, block=block: self._shift(block, event.args), js_handler=_ARROWS)
+
+    def _shift(self, block: int, arrow: str) -> None:
+        by = _STEP * np.array(_WAYS[arrow])
+        self._each(lambda live: live.shift_block(block, by))
 
     def _pick_now(self, block: int) -> None:
         snapshot = self._session.lives[0].snapshot

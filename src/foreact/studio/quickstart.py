@@ -5,16 +5,15 @@ Every step continues where it was interrupted, so the same command can always be
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foreact.config import RunConfig
 from foreact.console import console
-from foreact.policy.checkpoint import CHECKPOINTS, load_policy
+from foreact.policy.checkpoint import CHECKPOINTS, find_checkpoint, load_policy
 from foreact.presets import preset
 from foreact.sim.episode import EpisodeResult
 from foreact.sim.evaluation import Evaluation
@@ -23,6 +22,7 @@ from foreact.sim.record import RecordConfig, record
 from foreact.sim.rollout import rollout, task_for_policy
 from foreact.sim.task import TaskConfig, level
 from foreact.sim.video import write_video
+from foreact.studio.evaluation_file import evaluation_entry, write_evaluations
 from foreact.studio.report import write_report
 from foreact.studio.success_map import draw_success_map
 from foreact.train.run import train
@@ -127,12 +127,21 @@ def quickstart(plan: QuickstartPlan, out: Path, *, controls: bool = False) -> Qu
     write_video(video, evaluations[first][0].episodes[: plan.video_episodes], level(first))
     draw_success_map(evaluations[first][0], out / "map.png")
     facts["this call"] = _minutes(started)
-    written = [
-        evaluation.to_dict({"level": of_level, "task": asdict(level(of_level)), "seed": EVAL_SEED, **facts})
+    checkpoints = {name: find_checkpoint(out / name) for name in variants}
+    entries = [
+        evaluation_entry(
+            evaluation,
+            level=of_level,
+            task=level(of_level),
+            seed=EVAL_SEED,
+            run=out / evaluation.name if evaluation.name in variants else None,
+            checkpoint=checkpoints.get(evaluation.name),
+            facts=facts,
+        )
         for of_level, done in evaluations.items()
         for evaluation in done
     ]
-    (out / "eval.json").write_text(json.dumps(written, indent=2) + "\n")
+    write_evaluations(out / "eval.json", entries)
     write_report(
         report,
         title=f"Foreact quickstart: {plan.episodes} unseen episodes a level",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from foreact.config import SourceConfig
 from foreact.data.source import EpisodeSource, open_source
 from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding, Severity
@@ -24,6 +25,7 @@ _LONGEST = 360
 """Pixels of a picture's longer side."""
 _MOST_PICTURES = 3000
 """Of a clip, all cameras together, about 40 MB; of a longer episode every second one is kept, or every third."""
+_DEFAULTS = SourceConfig()
 _KEPT = 4
 """Clips in memory, of each data set: more visitors than this, each at another episode, would wait for each picture."""
 
@@ -66,9 +68,10 @@ class Mark:
 class Recording:
     """A data set, read when it is first looked at; its methods may be called from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Take where it is."""
+    def __init__(self, path: Path, config: SourceConfig = _DEFAULTS) -> None:
+        """Take where it is, and how it is read where its files leave that open."""
         self.path = path
+        self._config = config
         self._source: EpisodeSource | None = None
         self._report: Report | None = None
         self._clips: OrderedDict[int, Clip] = OrderedDict()
@@ -118,7 +121,7 @@ class Recording:
         """
         if self._report is None:
             # With files of its own: clips are looked at meanwhile.
-            self._report = inspect(open_source(self.path))
+            self._report = inspect(open_source(self.path, self._config))
         return self._report
 
     def _kept(self, index: int) -> Clip | None:
@@ -129,16 +132,16 @@ class Recording:
 
     def _opened(self) -> EpisodeSource:
         if self._source is None:
-            self._source = open_source(self.path)
+            self._source = open_source(self.path, self._config)
         return self._source
 
 
 class Recordings:
     """Those that were given by name. Nothing else can be opened."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Take where they are."""
-        self._by_name = {name: Recording(path) for name, path in zip(short_names(paths), paths, strict=True)}
+    def __init__(self, paths: Sequence[Path], config: SourceConfig = _DEFAULTS) -> None:
+        """Take where they are, and how all of them are read where their files leave that open."""
+        self._by_name = {name: Recording(path, config) for name, path in zip(short_names(paths), paths, strict=True)}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class StudioOptions:
     api_key: str | None = None
     """None where no key is asked for."""
     most_sessions: int = 4
-    """Pages with a simulation at once."""
+    """Pages with a simulation at once, and as many with a data set's episode in memory."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -52,6 +52,7 @@ class Studio:
         self.options = options
         self.first = first
         self._sessions: dict[str, Session] = {}
+        self._readers: set[object] = set()
         self._changing = threading.Lock()
 
     def enter(self) -> Session | None:
@@ -70,6 +71,20 @@ class Studio:
             live.close()
         with self._changing:
             self._sessions.pop(session.token, None)
+
+    def enter_data(self) -> object | None:
+        """Return a place for one more page with a data set; None where there is no room."""
+        with self._changing:
+            if len(self._readers) >= self.options.most_sessions:
+                return None
+            place = object()
+            self._readers.add(place)
+            return place
+
+    def leave_data(self, place: object) -> None:
+        """Give a place back."""
+        with self._changing:
+            self._readers.discard(place)
 
     def close(self) -> None:
         """End all simulations."""

@@ -11,8 +11,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from foreact.config import Latent
+from foreact.deploy.load import load_policy
 from foreact.errors import ConfigError, unknown_name
-from foreact.policy.load import load_policy
+from foreact.policy.policy import Policy
 from foreact.records import Features
 from foreact.sim.delayed import PredictingPolicy
 from foreact_runtime.observation import Observation
@@ -42,10 +43,10 @@ class OpenedPolicy(PredictingPolicy, Protocol):
 class SharedPolicy:
     """A policy that several scenes ask, one at a time."""
 
-    def __init__(self, policy: OpenedPolicy) -> None:
-        """Take it."""
+    def __init__(self, policy: OpenedPolicy, asking: threading.Lock | None = None) -> None:
+        """Take it, and the lock of those that it shares its network with."""
         self._policy = policy
-        self._lock = threading.Lock()
+        self._lock = threading.Lock() if asking is None else asking
 
     @property
     def policy(self) -> OpenedPolicy:
@@ -56,6 +57,25 @@ class SharedPolicy:
     def asking(self) -> threading.Lock:
         """Held by whoever asks."""
         return self._lock
+
+    def of_scene(self, seed: int) -> SharedPolicy:
+        """Return the same policy for one scene, whose samples of the latent no other scene draws from.
+
+        Args:
+            seed: Of the samples, which begin anew with each `reset`.
+        """
+        of = self._policy
+        if not isinstance(of, Policy):  # a bundle takes the latent's mode
+            return self
+        own = Policy(
+            config=of.config,
+            features=of.features,
+            statistics=of.statistics,
+            model=of.model,
+            device=of.device,
+            seed=seed,
+        )
+        return SharedPolicy(own, self._lock)
 
     @property
     def features(self) -> Features:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +13,9 @@ from foreact.data.source import EpisodeSource
 from foreact.diagnose.examined import held_out_episodes, open_examined
 from foreact.diagnose.replay import Replay, replay
 from foreact.diagnose.tune_executor import execute
-from foreact.errors import ConfigError, DataError
+from foreact.errors import ConfigError
 from foreact.policy.hand import Hand
+from foreact.policy.policy import Policy
 from foreact.records import Arm, Calibration, Episode, Features
 from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
@@ -25,7 +24,8 @@ from foreact.sim.scene import ACTION_NAMES, BLOCK_SIZE
 from foreact.sim.task import CAMERAS, TaskConfig, task_for_features
 from foreact.studio.noted import NotedPolicy
 from foreact.studio.setup import Prediction
-from foreact.studio.shelf import OpenedPolicy
+from foreact.studio.shelf import OpenedPolicy, short_names
+from foreact.studio.view_scene import Scene, scene_of, scene_poses
 from foreact_runtime.executor import LimitedActions, make_executor
 from foreact_runtime.executor_protocol import OuterExecutor
 from foreact_runtime.keys import ENVIRONMENT_STATE, STATE
@@ -40,7 +40,7 @@ class View:
     """One episode of L ticks."""
 
     name: str
-    """Of its files, without an ending."""
+    """Of its files, without an ending: what is shown, so that another's files do not take their place."""
     title: str
     fps: float
     sizes: Mapping[str, tuple[int, int]]
@@ -66,6 +66,8 @@ class View:
     """What the policy is told (L, 3) [m]; None without coordinates, or where the arm is not known."""
     calibrations: Mapping[str, Calibration]
     """Of the cameras that stand still, where it is known."""
+    scene: Scene | None = None
+    """What the simulation draws; None of what was recorded."""
 
     @property
     def length(self) -> int:
@@ -110,26 +112,14 @@ def view_episode(source: EpisodeSource, index: int) -> View:
         DataError: If there is none of that index, or it is damaged.
     """
     find_episode(source.root, source.lengths, index)
-    episode, features = source.episode(index), source.features
-    hand = _hand_path(features, features.state_names, episode.state)
-    return View(
-        name=f"episode_{index:06d}",
-        title=f"{source.root.name}, episode {index}" + (f": {episode.task}" if episode.task else ""),
-        fps=features.fps,
-        sizes={camera.name: (camera.height, camera.width) for camera in features.cameras},
-        frames=lambda camera: source.frames(index, camera),
-        names=features.action_names,
-        demonstrated=episode.action,
-        state_names=features.state_names,
-        states=episode.state,
-        hand=_hand_path(features, features.action_names, episode.action) if hand is None else hand,
-        cue=_cue_of(features, episode),
-        calibrations={
-            camera.name: camera.calibration
-            for camera in features.cameras
-            if camera.calibration is not None and camera.calibration.mounted_on == "base"
-        },
-    )
+    episode = source.episode(index)
+    title = f"{source.root.name}, episode {index}" + (f": {episode.task}" if episode.task else "")
+    return _recorded(source, episode, source.features, name=name_of(source.root), title=title)
+
+
+def name_of(path: Path, *parts: str) -> str:
+    """Return the beginning of a file's name for what lies at a path: its folder's name and its own, then what else."""
+    return "_".join((*short_names([path])[0].split("/"), *parts))
 
 
 def view_policy_on_data(
@@ -169,24 +159,31 @@ def view_policy_on_data(
     )
     policy = examined.policy
     [of] = replay(policy, examined.dataset, held_out=examined.held_out, compared=1)
-    recorded = view_episode(examined.source, of.episode.index)
     seen = {True: "not trained on", False: "trained on", None: "perhaps trained on"}[of.is_held_out]
+    recorded = _recorded(
+        examined.source,
+        of.episode,
+        _as_trained(examined.source.features, policy.features),
+        every=policy.config.downsample_factor,
+        name=name_of(Path(run), *checkpoint_part(checkpoint), "on", name_of(examined.source.root)),
+        title=f"{Path(run).name} on {examined.source.root.name}, episode {of.episode.index} ({seen})",
+    )
     executor = _LimitsNoted(make_executor(policy.executor_settings, policy.features))
     sent, _ = execute(executor, of.predicted)
     return replace(
         recorded,
-        title=f"{Path(run).name} on {examined.source.root.name}, episode {of.episode.index} ({seen})",
-        names=policy.features.action_names,
-        demonstrated=of.episode.action,
         sent=sent,
         limited=np.stack(executor.limited),
-        state_names=policy.features.state_names,
-        states=of.episode.state,
-        predictions=_predictions(policy.features, policy.executor_settings, of),
+        predictions=_predictions(policy, of, examined.source.features.arm),
     )
 
 
-def view_rollout(policy: OpenedPolicy, task: TaskConfig, seed: int, *, called: str) -> tuple[View, str]:
+def checkpoint_part(checkpoint: str) -> tuple[str, ...]:
+    """Return how a file's name says that a checkpoint is not the run's last."""
+    return () if checkpoint == "last" else (checkpoint,)
+
+
+def view_rollout(policy: OpenedPolicy, task: TaskConfig, seed: int, *, name: str, called: str) -> tuple[View, str]:
     """Play one episode in simulation and return it with its outcome; the same arguments give the same episode.
 
     Chunks come at once, as in an evaluation.
@@ -195,10 +192,12 @@ def view_rollout(policy: OpenedPolicy, task: TaskConfig, seed: int, *, called: s
         policy: Acts.
         task: The task; cameras, their sizes and the rate are made those that the policy was trained on.
         seed: Of the episode.
+        name: What the files' names begin with.
         called: The policy and the level, for the title.
 
     Raises:
-        ConfigError: If the policy commands another robot, or needs a camera that the simulation does not have.
+        ConfigError: If the policy commands another robot or other units than radians, or needs a camera that the
+            simulation does not have.
         SimulationError: If the scene cannot be built.
     """
     if policy.features.action_names != ACTION_NAMES:
@@ -214,57 +213,9 @@ def view_rollout(policy: OpenedPolicy, task: TaskConfig, seed: int, *, called: s
     largest = np.max([*sizes.values(), *(task.size(camera) for camera in task.cameras)], axis=0).tolist()
     env = PickPlaceEnv(replace(task, cameras=()), render_size=(largest[0], largest[1]))
     try:
-        return _play(policy, env, task, seed, sizes, called)
+        return _play(policy, env, task, seed, sizes, name, called)
     finally:
         env.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """One episode of an evaluation, as its JSON file tells."""
-
-    run: Path
-    task: TaskConfig
-    level: str
-    seed: int
-    outcome: str
-    overrides: Mapping[str, object]
-    """Policy options that were changed for it."""
-
-
-def evaluated_episode(path: Path, number: int = 0, *, name: str = "policy") -> Evaluated:
-    """Return what `foreact eval --json` wrote of an episode; simulation being deterministic, it can be played again.
-
-    Args:
-        path: The JSON file.
-        number: Of the episode, from 0 on.
-        name: Whose: "policy", or a control's name.
-
-    Raises:
-        ConfigError: If there is no such policy, it has no run, or no such episode.
-        DataError: If it is not such a file.
-    """
-    try:
-        content = json.loads(path.read_text())
-        of = {entry["name"]: entry for entry in content}
-        if name not in of:
-            raise ConfigError(f"'{path}' has no policy '{name}'; it has: {', '.join(of)}")
-        settings, episodes = of[name]["settings"], of[name]["per_episode"]
-        if not settings.get("run"):
-            raise ConfigError(f"'{path}' does not say where '{name}' lies; give the run, --level and --seed instead")
-        if not 0 <= number < len(episodes):
-            raise ConfigError(f"'{path}' has no episode {number}; it has 0 to {len(episodes) - 1}")
-        known = {field.name for field in fields(TaskConfig)}
-        return Evaluated(
-            run=Path(settings["run"]),
-            task=TaskConfig(**{key: _tuples(value) for key, value in settings["task"].items() if key in known}),
-            level=settings["level"],
-            seed=episodes[number]["seed"],
-            outcome=episodes[number]["outcome"],
-            overrides=settings["overrides"],
-        )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"'{path}' is not what foreact eval --json writes ({type(error).__name__}: {error})") from error
 
 
 def _play(
@@ -273,6 +224,7 @@ def _play(
     task: TaskConfig,
     seed: int,
     sizes: Mapping[str, tuple[int, int]],
+    name: str,
     called: str,
 ) -> tuple[View, str]:
     robot = SimulatedRobot(env, task)
@@ -283,12 +235,13 @@ def _play(
     limiter = control.controller.executor.limiter
     pictures: dict[str, list[np.ndarray]] = {camera: [] for camera in sizes}
     calibrations = {camera: calibration_of_camera(env.model, camera, size) for camera, size in sizes.items()}
-    states, limited = [], []
+    states, limited, poses = [], [], []
     policy.reset()
     while not robot.is_over:
         for camera, size in sizes.items():
             pictures[camera].append(env.picture(camera, size))
         states.append(robot.vectors[STATE])
+        poses.append(scene_poses(env))
         before = limiter.counts.sum(axis=0)
         action = control.act()
         limited.append(limiter.counts.sum(axis=0) > before)
@@ -297,7 +250,7 @@ def _play(
     hand = Hand(features, policy.executor_settings, arm)
     cue = np.array([*robot.vectors[ENVIRONMENT_STATE], BLOCK_SIZE / 2])
     view = View(
-        name=f"seed_{seed:06d}",
+        name=f"{name}_seed_{seed:06d}",
         title=f"{called}, seed {seed}: {outcome.replace('_', ' ')}",
         fps=task.fps,
         sizes=sizes,
@@ -313,6 +266,7 @@ def _play(
         hand=_hand_path(replace(features, arm=arm), ACTION_NAMES, np.stack(states)),
         cue=np.repeat(cue[None], len(states), axis=0),
         calibrations={camera: of for camera, of in calibrations.items() if of.mounted_on == "base"},
+        scene=scene_of(env, poses),
     )
     return view, outcome
 
@@ -333,9 +287,61 @@ class _LimitsNoted(OuterExecutor):
             self.limited.append(self._limiter.counts.sum(axis=0) > before)
 
 
-def _predictions(features: Features, settings: ExecutorSettings, of: Replay) -> tuple[Prediction, ...]:
-    """Return a chunk a tick; only those that are executed as actions, which for hand poses take their time."""
-    hand = None if features.arm is None else Hand(features, settings, features.arm)
+def _recorded(
+    source: EpisodeSource, episode: Episode, features: Features, *, every: int = 1, name: str, title: str
+) -> View:
+    """Return a recorded episode, of which every n-th frame was taken, as features describe it."""
+    hand = _hand_path(features, features.state_names, episode.state)
+    return View(
+        name=f"{name}_episode_{episode.index:06d}",
+        title=title,
+        fps=features.fps,
+        sizes={camera.name: (camera.height, camera.width) for camera in features.cameras},
+        frames=lambda camera: source.frames(episode.index, camera, every),
+        names=features.action_names,
+        demonstrated=episode.action,
+        state_names=features.state_names,
+        states=episode.state,
+        hand=_hand_path(features, features.action_names, episode.action) if hand is None else hand,
+        cue=_cue_of(features, episode),
+        calibrations={
+            camera.name: camera.calibration
+            for camera in features.cameras
+            if camera.calibration is not None and camera.calibration.mounted_on == "base"
+        },
+    )
+
+
+def _as_trained(recorded: Features, trained: Features) -> Features:
+    """Return what was recorded at the policy's rate, with arm, height and cameras as the policy knows them, if so.
+
+    It may have been trained with a calibration that its data do not hold.
+    """
+    calibrations = {camera.name: camera.calibration for camera in trained.cameras}
+    features = replace(
+        recorded,
+        fps=trained.fps,
+        cameras=tuple(
+            replace(camera, calibration=calibrations.get(camera.name) or camera.calibration)
+            for camera in recorded.cameras
+        ),
+    )
+    if trained.arm is None:
+        return features
+    return replace(features, arm=trained.arm, environment_height=trained.environment_height)
+
+
+def _predictions(policy: Policy, of: Replay, arm: Arm | None) -> tuple[Prediction, ...]:
+    """Return a chunk a tick; only those that are executed as actions, which for hand poses take their time.
+
+    Args:
+        policy: Predicted them.
+        of: The chunks.
+        arm: Of the data, where the policy does not know its own.
+    """
+    features = policy.features
+    arm = features.arm or arm
+    hand = None if arm is None else Hand(features, policy.executor_settings, arm)
     paths = None if hand is None else hand.path(of.chunks)
     none = np.zeros((0, features.action_dim), np.float32)
     predictions = []
@@ -365,8 +371,3 @@ def _cue_of(features: Features, episode: Episode) -> np.ndarray | None:
 def _enlarged(size: tuple[int, int]) -> tuple[int, int]:
     factor = max(1, round(_SHOWN_HEIGHT / size[0]))
     return size[0] * factor, size[1] * factor
-
-
-def _tuples(value: Any) -> Any:
-    """JSON knows no tuples."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

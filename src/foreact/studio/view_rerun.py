@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
@@ -32,10 +33,13 @@ _FRUSTUM = 0.1
 def write_recording(view: View, path: Path) -> None:
     """Write an episode as a `.rrd` file, which `rerun FILE` shows.
 
+    Its identity is a new one each time: Rerun shows recordings of the same identity as one.
+
     Entities: `world/hand`, `world/path` (where the hand goes), `world/cue`, `world/chunk` (the latest prediction),
     `world/<camera>` for cameras that are calibrated and stand still, `cameras/<camera>` for the others,
     `curves/<dimension>/<kind>`, `curves/<dimension>/limited` (a cross where limits changed the action), and `limits`,
-    the same in words.
+    the same in words. Of an episode in simulation also `world/scene/<body>`: the arm, the bowl and each block as
+    solids that move.
 
     Args:
         view: The episode.
@@ -46,10 +50,11 @@ def write_recording(view: View, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary:
-        recording = rr.RecordingStream("foreact", recording_id=f"{view.title} ({view.name})")
+        recording = rr.RecordingStream("foreact", recording_id=uuid4().hex)
         recording.save(temporary, default_blueprint=_blueprint(view))
         recording.send_recording_name(view.title)
         _log_space(recording, view)
+        _log_scene(recording, view)
         _log_curves(recording, view)
         _log_cameras(recording, view)
         recording.flush()
@@ -64,6 +69,11 @@ def camera_entity(view: View, camera: str) -> str:
 def curve_entity(name: str, kind: str) -> str:
     """Return where a dimension's curve is."""
     return rr.new_entity_path(["curves", name, kind])
+
+
+def scene_entity(body: str) -> str:
+    """Return where a simulated body is."""
+    return rr.new_entity_path([WORLD, "scene", body])
 
 
 def _log_space(recording: rr.RecordingStream, view: View) -> None:
@@ -82,6 +92,27 @@ def _log_space(recording: rr.RecordingStream, view: View) -> None:
         if of.path is not None:
             _at(recording, view, of.tick)
             recording.log(f"{WORLD}/chunk", rr.LineStrips3D([of.path], colors=COLOURS_RGB["chunk"], radii=0.0015))
+
+
+def _log_scene(recording: rr.RecordingStream, view: View) -> None:
+    """The solids once, and for each body where it is in every tick."""
+    if view.scene is None:
+        return
+    for number, mesh in enumerate(view.scene.meshes):
+        solid = rr.Asset3D(contents=mesh.stl(), media_type=rr.MediaType.STL, albedo_factor=_rgb(mesh.color))
+        recording.log(f"{scene_entity(mesh.body)}/mesh{number}", solid, static=True)
+    for boxes in view.scene.boxes:
+        solid = rr.Boxes3D(
+            centers=boxes.centers,
+            half_sizes=boxes.half_sizes,
+            quaternions=boxes.quaternions[:, [1, 2, 3, 0]],  # xyzw
+            colors=boxes.colors,
+            fill_mode=rr.components.FillMode.Solid,
+        )
+        recording.log(f"{scene_entity(boxes.body)}/boxes", solid, static=True)
+    for body, poses in view.scene.poses.items():
+        places = rr.Transform3D.columns(translation=poses[:, :3], mat3x3=poses[:, 3:].reshape(-1, 3, 3))
+        recording.send_columns(scene_entity(body), _times(view, np.arange(view.length)), places)
 
 
 def _log_curves(recording: rr.RecordingStream, view: View) -> None:
@@ -129,8 +160,11 @@ def _log_pose(recording: rr.RecordingStream, entity: str, of: Calibration, size:
 
 
 def _send(recording: rr.RecordingStream, view: View, entity: str, ticks: np.ndarray, values: np.ndarray) -> None:
-    times = [rr.TimeColumn(TICK, sequence=ticks), rr.TimeColumn(TIME, duration=ticks / view.fps)]
-    recording.send_columns(entity, times, rr.Scalars.columns(scalars=np.asarray(values, np.float64)))
+    recording.send_columns(entity, _times(view, ticks), rr.Scalars.columns(scalars=np.asarray(values, np.float64)))
+
+
+def _times(view: View, ticks: np.ndarray) -> list[rr.TimeColumn]:
+    return [rr.TimeColumn(TICK, sequence=ticks), rr.TimeColumn(TIME, duration=ticks / view.fps)]
 
 
 def _at(recording: rr.RecordingStream, view: View, tick: int) -> None:
@@ -143,7 +177,7 @@ def _blueprint(view: View) -> rrb.Blueprint:
     pictures = [rrb.Spatial2DView(origin=camera_entity(view, camera), name=camera) for camera in view.sizes]
     panels = [rrb.TimeSeriesView(origin=rr.new_entity_path(["curves", name]), name=name) for name in view.columns]
     left: list[tuple[float, rrb.Container | rrb.View]] = [(2, rrb.Horizontal(*pictures))]
-    if view.hand is not None or any(of.path is not None for of in view.predictions):
+    if view.scene is not None or view.hand is not None or any(of.path is not None for of in view.predictions):
         left.insert(0, (3, rrb.Spatial3DView(origin=WORLD, name="space")))
     if view.limited is not None:
         left.append((1, rrb.TextLogView(origin="limits", name="limits")))

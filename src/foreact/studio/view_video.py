@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from foreact.data.video import encode_video
 from foreact.diagnose.drawing import page_style
 from foreact.records import Calibration
-from foreact.studio.drawing import to_pixels
+from foreact.studio.drawing import stretches, to_pixels
 from foreact.studio.setup import Prediction
 from foreact.studio.view import View
 from foreact.studio.view_figures import COLOURS, CUE, curve_panels
@@ -117,11 +117,14 @@ def _mark(picture: Image.Image, calibration: Calibration, chunk: Prediction | No
     draw = ImageDraw.Draw(picture)
     scale = np.array([picture.width / calibration.size[1], picture.height / calibration.size[0]])
     if chunk is not None and chunk.path is not None:
-        pixels = [(float(x), float(y)) for x, y in to_pixels(calibration, chunk.path) * scale]
+        seen = stretches(to_pixels(calibration, chunk.path) * scale)
         for colour, width in ((_GROUND, 4), (COLOURS["chunk"], 2)):  # the arm may be of the same colour
-            draw.line(pixels, fill=colour, width=width)
-    if view.cue is not None:
-        x, y = (to_pixels(calibration, view.cue[tick : tick + 1]) * scale)[0].tolist()
+            for part in seen:
+                draw.line([(float(x), float(y)) for x, y in part], fill=colour, width=width)
+    if view.cue is None:
+        return
+    x, y = (to_pixels(calibration, view.cue[tick : tick + 1]) * scale)[0].tolist()
+    if np.isfinite(x):
         draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=CUE, width=2)
 
 

@@ -51,6 +51,8 @@ class PolicyClient:
         except InvalidStatus as error:
             body = error.response.body.decode(errors="replace").strip()
             raise ServingError(f"'{self.url}' refused: {error.response.status_code}, {body}") from error
+        except (ValueError, OverflowError) as error:
+            raise ServingError(f"'{self.url}' is no address: {error}; expected ws://HOST:PORT") from error
         except (OSError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
             raise ServingError(f"no policy server at '{self.url}': {error}; is `foreact serve` running?") from error
         self.metadata: Mapping[str, Any] = self._receive()

@@ -1,7 +1,8 @@
 """Who may come in, and what one connection may cost before and after it is in.
 
 A connection that says nothing, reads nothing or floods the server ends alone. Of too many that are coming or going the
-oldest gives way to the newest, so that a robot gets in while somebody opens a thousand.
+oldest gives way to the newest, so that a robot gets in while somebody opens a thousand. Where all places are taken, the
+client that has asked nothing for longest gives way, if that is long enough.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import hmac
 import http
 import ipaddress
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 
@@ -31,6 +34,8 @@ _SYSTEM_BUFFER = 1 << 18
 """Bytes that the system may keep besides; a reply has a few thousand."""
 _MOST_PIECES = 256
 """Of one message, and pings in a second; they may be empty, so their bytes do not bound them."""
+_MOST_UNWANTED = 1 << 26
+"""Bytes that are still read, and forgotten, from a client that was told to go: with fewer it might never hear why."""
 _SLICE = 1 << 13
 """Bytes that are looked at between two counts: an empty piece takes six, and each costs 20 microseconds."""
 
@@ -38,10 +43,11 @@ _SLICE = 1 << 13
 class Door:
     """Answers the health check, and refuses clients without the key and those for whom there is no room."""
 
-    def __init__(self, api_key: str | None, most_clients: int) -> None:
-        """Take the key, None for no key, and how many clients may be in at once."""
+    def __init__(self, api_key: str | None, most_clients: int, idle_timeout: float) -> None:
+        """Take the key, None for no key, how many clients may be in, and seconds for which one keeps an idle place."""
         self._api_key = None if api_key is None else api_key.encode()
         self._most_clients = most_clients
+        self._idle_timeout = idle_timeout
         self._threshold: dict[BoundedConnection, None] = {}
 
     def check(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -58,11 +64,22 @@ class Door:
             return connection.respond(
                 http.HTTPStatus.FORBIDDEN, "a web page may not come in without a key: start the server with one\n"
             )
-        if len(connection.server.connections) >= self._most_clients:
+        if not self._has_place(connection.server.connections):
             return connection.respond(
                 http.HTTPStatus.SERVICE_UNAVAILABLE, f"{self._most_clients} clients are in already; try again later\n"
             )
         return None
+
+    def _has_place(self, connections: set[ServerConnection]) -> bool:
+        """Whether there is a place, or a client that gives way."""
+        inside = [of for of in connections if isinstance(of, BoundedConnection) and not of.is_leaving]
+        if len(inside) < self._most_clients:
+            return True
+        idlest = max(inside, key=lambda of: of.idle_seconds)
+        if idlest.idle_seconds < self._idle_timeout:
+            return False
+        idlest.give_way(f"nothing was asked for {self._idle_timeout:g} seconds, and another client needs the place")
+        return True
 
     @staticmethod
     def _has_key(request: Request, key: bytes) -> bool:
@@ -92,13 +109,17 @@ class BoundedConnection(ServerConnection):
         self._door = door
         self._pieces = 0
         self._pings = 0
+        self._unwanted = 0
         self._second = 0.0
-        self._is_leaving = False
+        self._idle_since: float | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.is_leaving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin. Without a bound of ours, the system keeps megabytes for a client that does not read."""
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SYSTEM_BUFFER)
         super().connection_made(transport)
+        self._idle_since = self.loop.time()
         self._door.arrive(self)
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
@@ -118,6 +139,9 @@ class BoundedConnection(ServerConnection):
                 return
         if self.state is State.CLOSING:
             self.leave()
+            self._unwanted += len(data)
+            if self._unwanted > _MOST_UNWANTED:
+                self.transport.abort()
 
     def process_event(self, event: Event) -> None:
         """Count the pieces of a message and the pings of a second."""
@@ -130,10 +154,29 @@ class BoundedConnection(ServerConnection):
             self._pings += 1
         super().process_event(event)
 
+    @property
+    def idle_seconds(self) -> float:
+        """Since the last reply, or since it came; 0 while it is being answered."""
+        return 0.0 if self._idle_since is None else self.loop.time() - self._idle_since
+
+    @contextmanager
+    def being_answered(self) -> Iterator[None]:
+        """While the block runs, the client waits for the server, and not the other way round."""
+        self._idle_since = None
+        try:
+            yield
+        finally:
+            self._idle_since = self.loop.time()
+
+    def give_way(self, reason: str) -> None:
+        """Say why, and go."""
+        self.leave()
+        self._closing = self.loop.create_task(self.close(CloseCode.TRY_AGAIN_LATER, reason))
+
     def leave(self) -> None:
         """Begin to go: the library waits for its client to hang up, and a client may have no mind to."""
-        if not self._is_leaving:
-            self._is_leaving = True
+        if not self.is_leaving:
+            self.is_leaving = True
             self._door.arrive(self)
             self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 

@@ -25,6 +25,8 @@ _CAMERAS = {
 """The R1Pro's cameras: by the link that the evaluator names, what policies call them. The first are those of BEHAVIOR's
 data of 2025 and of `foreact convert`, the last those of 2026."""
 _PROPRIOCEPTION = "::proprio"
+_CHANNELS = (3, 4)
+"""Of a picture: RGB or RGBA."""
 
 
 class ObservationNames:
@@ -50,7 +52,8 @@ class ObservationNames:
         """Return an observation in the policy's keys; what it does not use stays as it was sent.
 
         A key that is the policy's own already goes before another that means the same, and the user's table before
-        both. Of a picture with four channels, RGBA, the fourth is left out.
+        both. A picture whose channels come first, as openpi's ALOHA example sends them, is turned round; of one with
+        four channels, RGBA, the fourth is left out.
 
         Raises:
             ObservationError: If the proprioception is of another robot or of two.
@@ -69,7 +72,7 @@ class ObservationNames:
         for camera in self._features.cameras:
             key = keys.image_key(camera.name)
             if key in observation:
-                observation[key] = _without_alpha(observation[key])
+                observation[key] = _without_alpha(_channels_last(observation[key]))
         return observation
 
     def _of_behavior(self, flat: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -129,6 +132,13 @@ def _flat(received: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{key}/")
         else:
             yield f"{prefix}{key}", value
+
+
+def _channels_last(value: Any) -> Any:
+    """A picture (C, H, W) as (H, W, C); where either end may be the channels, they are the last."""
+    is_picture = isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.uint8
+    is_turned = is_picture and value.shape[2] not in _CHANNELS and value.shape[0] in _CHANNELS
+    return value.transpose(1, 2, 0) if is_turned else value
 
 
 def _without_alpha(value: Any) -> Any:

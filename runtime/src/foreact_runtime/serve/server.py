@@ -26,9 +26,11 @@ from websockets.frames import CloseCode
 from foreact_runtime import __version__
 from foreact_runtime.errors import ConfigError, ForeactError, ServingError
 from foreact_runtime.records import Features
+from foreact_runtime.serve.asking import answering
 from foreact_runtime.serve.codec import decode, encode
 from foreact_runtime.serve.door import CLOSE_TIMEOUT, BoundedConnection, Door, check_host
 from foreact_runtime.serve.observation_names import ObservationNames
+from foreact_runtime.serve.options import Clock
 from foreact_runtime.serve.session import ServedPolicy, Session
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Where to listen, who may come in and what a client may cost."""
+    """Where to listen, who may come in, what a client may cost, and what its ticks are."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -61,6 +63,10 @@ class ServerOptions:
     """Seconds for a handshake."""
     send_timeout: float = 30.0
     """Seconds for a client to take a reply."""
+    idle_timeout: float = 60.0
+    """Seconds after which a client that asks nothing gives way to another where all places are taken."""
+    clock: Clock = "wall"
+    """Of a policy that is asynchronous."""
 
 
 def largest_message(features: Features) -> int:
@@ -109,8 +115,14 @@ class PolicyServer:
         self._policy = policy
         self._names = names or ObservationNames(policy.features)
         self.largest_message = self.options.largest_message or largest_message(policy.features)
-        self._metadata = encode(_metadata(policy, name))
-        self._door = Door(self.options.api_key, self.options.most_clients)
+        self.fps = policy.features.fps
+        self.is_asynchronous = policy.executor_settings.asynchronous
+        self.clock: Clock = self.options.clock if self.is_asynchronous else "calls"
+        """Whoever waits for its chunks counts calls."""
+        # On that clock the chunk that is asked for in a tick is there in the same tick, however long it takes.
+        self._settings = policy.executor_settings if self.clock == "wall" else policy.executor_settings.waiting()
+        self._metadata = encode({**_metadata(policy, name), "asynchronous": self.is_asynchronous, "clock": self.clock})
+        self._door = Door(self.options.api_key, self.options.most_clients, self.options.idle_timeout)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="policy")
 
     async def run(self, stop: asyncio.Event, listening: Callable[[str], None] = lambda url: None) -> None:
@@ -151,18 +163,21 @@ class PolicyServer:
             with socket.fromfd(of.fileno(), of.family, of.type) as same:
                 same.listen(_WAITING)
         async with server:
-            listening(_url(options.host, server.sockets[0].getsockname()[1]))
+            listening(f"ws://{_address(options.host, server.sockets[0].getsockname()[1])}")
             await stop.wait()
         self._worker.shutdown()
 
     async def _serve(self, connection: ServerConnection) -> None:
         """Answer one client until it leaves or makes an error, which ends its connection and no other."""
-        who = f"client {connection.remote_address}"
+        address = connection.remote_address  # None where it is gone already
+        who = f"client {_address(*address[:2]) if address else 'without an address'}"
+        session = Session(self._policy, self._names, self._settings)
+        ending = "ended here"
         _log.info("%s came in", who)
         try:
-            await self._converse(connection)
+            await self._converse(connection, session, who)
         except ConnectionClosed as closed:
-            _log.info("%s left: %s", who, closed)
+            ending = str(closed)
         except TimeoutError:
             _log.warning("%s does not read its replies; its connection is ended", who)
             connection.transport.abort()
@@ -173,10 +188,13 @@ class PolicyServer:
         except Exception:
             _log.exception("%s: an error of the server", who)
             await self._refuse(connection, "the server failed to answer; its log says why")
+        finally:
+            counts = ", ".join(f"{what} {times}" for what, times in session.counts.items())
+            _log.info("%s left after %d replies; ticks: %s; %s", who, session.replies, counts or "none", ending)
 
-    async def _converse(self, connection: ServerConnection) -> None:
+    async def _converse(self, connection: ServerConnection, session: Session, who: str) -> None:
+        assert isinstance(connection, BoundedConnection)
         in_worker = partial(asyncio.get_running_loop().run_in_executor, self._worker)
-        session = Session(self._policy, self._names)
         previous: float | None = None
         try:
             await self._send(connection, self._metadata)
@@ -185,19 +203,21 @@ class PolicyServer:
                 if isinstance(message, str):
                     raise ServingError("the server got a text, expected a binary message of msgpack")
                 began = time.perf_counter()
-                reply = await in_worker(self._answer, session, message, previous)
-                del message  # it may be large, and the next may be long in coming
-                if reply is not None:
-                    await self._send(connection, reply)
-                    previous = 1000 * (time.perf_counter() - began)
+                with connection.being_answered():
+                    reply = await in_worker(self._answer, session, who, message, previous)
+                    del message  # it may be large, and the next may be long in coming
+                    if reply is not None:
+                        await self._send(connection, reply)
+                        previous = 1000 * (time.perf_counter() - began)
         finally:
             await in_worker(session.close)
 
-    def _answer(self, session: Session, message: bytes, previous: float | None) -> bytes | None:
+    def _answer(self, session: Session, who: str, message: bytes, previous: float | None) -> bytes | None:
         """Return the reply, None for a reset. Decoding runs here too: a large message takes milliseconds."""
         request = decode(message)
         began = time.perf_counter()
-        reply: dict[str, Any] | None = session.answer(request)
+        with answering(who):
+            reply: dict[str, Any] | None = session.answer(request)
         if reply is None:
             return None
         timing = {"infer_ms": 1000 * (time.perf_counter() - began)}
@@ -272,5 +292,5 @@ def _metadata(policy: ServedPolicy, name: str) -> dict[str, Any]:
     }
 
 
-def _url(host: str, port: int) -> str:
-    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,6 +16,7 @@ which fails for one of (A,).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -54,13 +55,24 @@ class ServedPolicy(Protocol):
 class Session:
     """A client's state, from its connection to the end of it."""
 
-    def __init__(self, policy: ServedPolicy, names: ObservationNames) -> None:
-        """Take the policy, shared by all, and how its clients call their observations."""
+    def __init__(self, policy: ServedPolicy, names: ObservationNames, settings: ExecutorSettings) -> None:
+        """Take the policy, shared by all, how its clients call their observations, and how it acts every tick."""
         self._policy = policy
         self._names = names
-        self._chunk_size = policy.executor_settings.chunk_size
+        self._settings = settings
+        self._chunk_size = settings.chunk_size
         self._every_tick: Controller | None = None
         self._in_chunks: tuple[int, Controller] | None = None
+        self._of_others: Counter[str] = Counter()
+        self.replies = 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened since the client came in, over all its episodes; see `Controller.counts`."""
+        counts = Counter(self._of_others)
+        for controller in self._controllers():
+            counts.update(controller.counts)
+        return counts
 
     def answer(self, message: Mapping[str, Any]) -> dict[str, np.ndarray | list[float]] | None:
         """Return the reply to a message, None to a reset.
@@ -74,6 +86,16 @@ class Session:
             return None
         asked = _asked(message)
         observation = self._names.translate({key: value for key, value in message.items() if key != CHUNK_SIZE})
+        reply = self._reply(observation, asked)
+        self.replies += 1
+        return reply
+
+    def close(self) -> None:
+        """Free what it has started."""
+        for controller in self._controllers():
+            controller.close()
+
+    def _reply(self, observation: dict[str, Any], asked: int) -> dict[str, np.ndarray | list[float]]:
         if 1 < asked <= self._chunk_size:
             chunk = self._controller_of(asked).act_ahead(observation, asked)
             return {"action": chunk[0], "actions": chunk, "action_chunk": chunk}
@@ -85,20 +107,22 @@ class Session:
         actions = controller.act_ahead(observation, self._chunk_size)
         return {"action": actions[0].tolist(), "actions": actions}
 
-    def close(self) -> None:
-        """Free what it has started."""
-        for controller in (self._every_tick, self._in_chunks and self._in_chunks[1]):
-            if controller is not None:
-                controller.close()
+    def _controllers(self) -> list[Controller]:
+        both = (self._every_tick, None if self._in_chunks is None else self._in_chunks[1])
+        return [controller for controller in both if controller is not None]
 
     def _reset(self) -> None:
-        self.close()
-        self._every_tick = self._policy.make_controller()
-        self._in_chunks = None
+        for controller in self._controllers():
+            controller.reset()
+        if self._every_tick is None:
+            self._every_tick = self._policy.make_controller(self._settings)
 
     def _controller_of(self, size: int) -> Controller:
         """The one that executes as many actions of each chunk as its client does."""
-        if self._in_chunks is None or self._in_chunks[0] != size:
+        if self._in_chunks is not None and self._in_chunks[0] != size:
+            self._of_others.update(self._in_chunks[1].counts)
+            self._in_chunks = None
+        if self._in_chunks is None:
             self._in_chunks = size, self._policy.make_controller(self._policy.executor_settings.ahead(size))
         return self._in_chunks[1]
 

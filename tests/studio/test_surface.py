@@ -1,0 +1,285 @@
+"""What else a page of the studio has: findings on the timeline, three dimensions, dark, keys, modes, files."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from studio.conftest import JUMP
+from studio.running import RunningStudio
+from studio.visiting import LONG, choose, open_data, open_live, outcome, place_of_block, wait_for_picture
+
+pytestmark = pytest.mark.slow
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def shown_frame(page: Page) -> int:
+    said = page.get_by_text(re.compile(r"^frame \d+, ")).inner_text()
+    return int(said.split()[1].rstrip(","))
+
+
+def test_a_finding_is_marked_over_the_slider_and_behind_the_curves_and_a_click_on_it_goes_there(
+    page: Page, studio: RunningStudio
+) -> None:
+    episode, frame = JUMP
+    open_data(page, studio, "jumping", episode)
+    expect(page.locator(".marks rect")).to_have_count(0)
+    page.get_by_role("button", name="Inspect").click()
+    mark = page.locator(".marks rect").first
+    expect(mark).to_be_attached(timeout=LONG)
+    expect(mark).to_have_class("warning")
+    slider = page.get_by_role("slider", name="frame")
+    for wrong in (mark, page.locator("svg.panel rect.band").first):
+        slider.press("Home")
+        expect(page.get_by_text("frame 0, 0.00 s")).to_be_visible()
+        wrong.click(force=True)
+        expect(page.get_by_text("frame 0, 0.00 s")).to_be_hidden()
+        assert abs(shown_frame(page) - frame) <= 1
+        assert slider.input_value() == str(shown_frame(page))
+    # The mark lies over the slider's thumb when that is there.
+    middle = mark.bounding_box()
+    box = slider.bounding_box()
+    assert middle is not None
+    assert box is not None
+    thumb = box["x"] + 8 + (box["width"] - 16) * shown_frame(page) / 59
+    assert abs(middle["x"] + middle["width"] / 2 - thumb) < 12
+
+
+def test_every_control_of_a_data_set_is_reached_by_tab_in_the_order_of_the_page(
+    page: Page, studio: RunningStudio
+) -> None:
+    open_data(page, studio, "jumping", 0)
+    page.get_by_role("link", name="Live").focus()
+    reached: list[str] = []
+    for _ in range(24):
+        reached.append(
+            page.evaluate(
+                "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || '').trim()"
+            )
+        )
+        page.keyboard.press("Tab")
+    names = ["Live", "Data sets", "Play", "one frame back", "one frame on", "frame", "save curves as SVG", "Data set"]
+    names += ["Episode", "Inspect"]
+    places = [reached.index(name) for name in names]
+    assert places == sorted(places), reached
+
+
+def test_pages_of_data_sets_are_bounded_too(browser: Browser, studio: RunningStudio) -> None:
+    with closing(browser.new_context()) as context:
+        pages = [context.new_page() for _ in range(3)]
+        for of in pages[:2]:
+            of.goto(studio.url + "/data")
+            expect(of.get_by_role("button", name="Inspect")).to_be_visible(timeout=LONG)
+        pages[2].goto(studio.url + "/data")
+        expect(pages[2].get_by_text("The studio is full")).to_be_visible(timeout=LONG)
+        pages[0].close()
+        expect(pages[2].get_by_role("button", name="Inspect")).to_be_visible(timeout=LONG)
+
+
+# Of all visible text: its colour and the ground behind it, as the browser has computed them.
+_TEXTS = """() => {
+  const rgba = (text) => { const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    c.fillStyle = text; c.fillRect(0, 0, 1, 1); return [...c.getImageData(0, 0, 1, 1).data].map(v => v / 255); };
+  const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
+  const ground = (of) => { const layers = [];
+    for (let at = of; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [1, 1, 1]); };
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (walk.nextNode()) {
+    const of = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+    if (!text || !of.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    if (of.closest('svg, style, script, .q-icon, .disabled, [disabled]')) continue;
+    const below = ground(of);
+    found.push({text, letters: over(rgba(getComputedStyle(of).color), below), ground: below});
+  }
+  return found;
+}"""
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """WCAG 2.1's ratio of two sRGB colours in 0..1."""
+
+    def luminance(of: list[float]) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in of]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(browser: Browser, studio: RunningStudio, scheme: Literal["light", "dark"]) -> None:
+    assert contrast([0, 0, 0], [1, 1, 1]) == pytest.approx(21)
+    with closing(browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)) as context:
+        page = context.new_page()
+        for address in ("", "/data"):
+            page.goto(studio.url + address)
+            expect(page.locator("section").first).to_be_visible(timeout=LONG)
+            page.wait_for_timeout(1500)
+            page.get_by_role("combobox").first.focus()  # its name has another colour then
+            texts: list[dict[str, Any]] = page.evaluate(_TEXTS)
+            assert len(texts) > 15
+            is_dark = sum(contrast(of["ground"], [0, 0, 0]) < 3 for of in texts) > len(texts) / 2
+            assert is_dark == (scheme == "dark")
+            ratios = {of["text"][:40]: round(contrast(of["letters"], of["ground"]), 2) for of in texts}
+            assert not {text: ratio for text, ratio in ratios.items() if ratio < 4.5}
+
+
+def picture_of(canvas: Locator) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB"), np.float64)
+
+
+def test_the_view_in_three_dimensions_shows_the_scene_and_follows_it(page: Page, studio: RunningStudio) -> None:
+    open_live(page, studio)
+    wait_for_picture(page)
+    page.get_by_role("button", name="Again").click()
+    page.get_by_role("button", name="Pause").click()
+    expect(outcome(page)).to_have_text("paused")
+    canvas = page.locator(".scene3d canvas").first
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(1500)  # the arm's meshes
+    before = picture_of(canvas)
+    assert before.std() > 15, "blank"
+    colours = {tuple(of) for of in (before[::4, ::4].reshape(-1, 3) // 24).astype(int)}
+    assert len(colours) > 12
+    for _ in range(8):
+        page.get_by_role("button", name="Step").click()
+    page.wait_for_timeout(1000)
+    after = picture_of(canvas)
+    assert (np.abs(after - before).max(axis=2) > 30).mean() > 0.002
+
+
+# Mean colour of the overhead picture; 0 while the browser loads the next one.
+_BRIGHTNESS = """() => { const of = document.querySelector('.overhead img'), c = document.createElement('canvas');
+  c.width = c.height = 32; const d = c.getContext('2d'); d.drawImage(of, 0, 0, 32, 32);
+  const v = d.getImageData(0, 0, 32, 32).data.filter((_, i) => i % 4 < 3);
+  return v.reduce((a, b) => a + b, 0) / v.length; }"""
+
+
+def test_what_is_set_by_keys_is_so_in_the_scene(page: Page, studio: RunningStudio) -> None:
+    """Light, noise and delay by the sliders' keys, execution and latent by their selects."""
+    open_live(page, studio, policy="untrained")
+    wait_for_picture(page)
+    before = page.wait_for_function(_BRIGHTNESS).json_value()
+    page.get_by_role("slider", name="Light").press("Home")
+    expect(page.get_by_text("0.2 x")).to_be_visible()
+    page.wait_for_function(
+        f"before => {{ const now = ({_BRIGHTNESS})(); return now > 0 && now < 0.6 * before; }}", arg=before
+    )
+    noise = page.get_by_role("slider", name="Cue noise")
+    noise.press("Home")
+    page.get_by_role("button", name="Next seed").click()
+    expect(page.get_by_text(re.compile("cue 0 mm from the block"))).to_be_visible(timeout=LONG)
+    noise.press("End")
+    page.get_by_role("button", name="Next seed").click()
+    expect(page.get_by_text(re.compile("cue [1-9][0-9]* mm from the block"))).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(re.compile("stalled"))).to_be_hidden()
+    page.get_by_role("slider", name="Delay").press("End")
+    expect(page.get_by_text(re.compile(r"stalled \d+ ticks"))).to_be_visible(timeout=LONG)
+    page.get_by_role("slider", name="Delay").press("Home")
+
+    chunks = page.locator(".panels svg.panel").first.locator("polyline.chunk")
+    choose(page, "Execution", "ensemble")
+    expect(chunks).not_to_have_count(2, timeout=LONG)
+    page.wait_for_function(
+        "document.querySelector('.panels svg.panel').querySelectorAll('polyline.chunk').length > 2", timeout=LONG
+    )
+    choose(page, "Execution", "queue")
+    page.wait_for_function(
+        "document.querySelector('.panels svg.panel').querySelectorAll('polyline.chunk').length <= 2", timeout=LONG
+    )
+
+    path = page.locator(".overhead polyline.path").first
+    page.get_by_role("button", name="Pause").click()
+
+    def first_path() -> str:
+        page.get_by_role("button", name="Again").click()
+        expect(page.get_by_text(re.compile("^tick 1, "))).to_be_visible(timeout=LONG)
+        page.wait_for_timeout(400)
+        return str(path.get_attribute("points"))
+
+    mode = first_path()
+    assert first_path() == mode
+    choose(page, "Latent", "sampled")
+    sampled = first_path()
+    assert sampled != mode
+    assert first_path() == sampled, "a restart by the same seed draws the same samples"
+
+
+def test_the_scene_that_is_looked_into_can_be_chosen(page: Page, studio: RunningStudio) -> None:
+    open_live(page, studio)
+    expect(page.get_by_role("button", name="second scene")).to_be_hidden()
+    page.get_by_role("combobox", name="Beside it").click()
+    page.get_by_role("option").filter(has_text="untrained").click()
+    expect(page.get_by_test_id("outcome")).to_have_count(2)
+    expect(page.get_by_text("the scripted expert predicts no chunks")).to_be_visible(timeout=LONG)
+    page.get_by_role("button", name="second scene").click()
+    expect(page.locator("svg.panel polyline.plan").first).to_be_attached(timeout=LONG)
+    expect(page.get_by_text(re.compile("limits changed the action in"))).to_be_visible(timeout=LONG)
+    page.get_by_role("tab", name="Why it goes there").click()
+    page.get_by_role("button", name="Where would a click lead?").click()
+    expect(page.get_by_text(re.compile(r"the arm follows -?\d+% of the click"))).to_be_visible(timeout=LONG)
+    page.get_by_role("button", name="first scene").click()
+    expect(page.locator("svg.map")).to_have_count(0)
+    page.get_by_role("button", name="Where would a click lead?").click()
+    expect(page.get_by_text("The scripted expert reads the true positions", exact=False)).to_be_visible(timeout=LONG)
+    choose(page, "Beside it", "nobody")
+    expect(page.get_by_role("button", name="second scene")).to_be_hidden()
+
+
+def saved(page: Page, button: str, folder: Path) -> ET.Element:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.suffix == ".svg"
+    text = path.read_text()
+    assert "var(--" not in text, "the page's colours are not known outside of it"
+    return ET.fromstring(text)
+
+
+def test_figures_are_saved_as_files_that_need_no_page(page: Page, studio: RunningStudio, tmp_path: Path) -> None:
+    open_live(page, studio, policy="untrained")
+    expect(page.locator("svg.panel polyline.plan").first).to_be_attached(timeout=LONG)
+    page.get_by_role("button", name="Pause").click()
+    curves = saved(page, "save chunk-per-joint as SVG", tmp_path)
+    lines = [of for of in curves.iter(f"{SVG}polyline") if "stroke: rgb(" in str(of.get("style"))]
+    assert len(lines) >= 3 * 6
+    assert [of.text.split()[0] for of in curves.iter(f"{SVG}text") if of.text][:2] == ["shoulder_pan", "shoulder_lift"]
+    page.get_by_role("tab", name="Why it goes there").click()
+    expect(page.get_by_role("button", name="save answer as SVG")).to_be_hidden()
+    page.get_by_role("button", name="Where would a click lead?").click()
+    expect(page.locator("svg.map line.leads")).to_have_count(55, timeout=LONG)
+    clicks = saved(page, "save answer as SVG", tmp_path)
+    assert len(list(clicks.iter(f"{SVG}line"))) == 55
+    page.get_by_role("button", name="Where does it look?").click()
+    expect(page.locator(".heat-figure")).to_have_count(2, timeout=LONG)
+    looks = saved(page, "save answer as SVG", tmp_path)
+    pictures = [str(of.get("href")) for of in looks.iter(f"{SVG}image")]
+    assert len(pictures) == 2
+    assert all(of.startswith("data:image/jpeg;base64,") for of in pictures)
+
+
+def test_a_block_is_moved_by_arrow_keys_the_way_that_the_picture_shows(page: Page, studio: RunningStudio) -> None:
+    open_live(page, studio)
+    wait_for_picture(page)
+    page.get_by_role("button", name="Again").click()
+    page.get_by_role("button", name="Pause").click()
+    expect(outcome(page)).to_have_text("paused")
+    page.wait_for_timeout(500)
+    button = page.get_by_role("button", name="Pick 2")
+    for key, axis, sign in (("ArrowUp", 1, -1), ("ArrowRight", 0, 1), ("ArrowDown", 1, 1), ("ArrowLeft", 0, -1)):
+        before = place_of_block(page, 2)
+        button.press(key)
+        page.wait_for_timeout(600)
+        after = place_of_block(page, 2)
+        assert sign * (after[axis] - before[axis]) > 3, f"{key}: {before} to {after}"
+    expect(outcome(page)).to_have_text("paused")

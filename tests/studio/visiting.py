@@ -1,0 +1,55 @@
+"""What a visitor of the studio does, and where things are on the page."""
+
+from playwright.sync_api import Locator, Page, expect
+
+from studio.running import RunningStudio
+
+LONG = 60_000
+"""Milliseconds for what takes seconds on an idle machine."""
+
+
+def open_live(page: Page, studio: RunningStudio, policy: str = "expert") -> None:
+    """Open the live page; the first policy plays, or the expert."""
+    page.goto(studio.url)
+    expect(outcome(page)).to_be_visible(timeout=LONG)
+    if policy != "expert":
+        return
+    choose(page, "Policy", "expert")
+
+
+def open_data(page: Page, studio: RunningStudio, name: str, episode: int) -> None:
+    """Open an episode of the data set whose name has this in it."""
+    page.goto(studio.url + "/data")
+    page.get_by_role("combobox", name="Data set").click()
+    page.get_by_role("option").filter(has_text=name).click()
+    expect(page.get_by_text(f"episode {0}: ", exact=False).first).to_be_visible(timeout=LONG)
+    if episode:
+        choose(page, "Episode", str(episode))
+        expect(page.get_by_text(f"episode {episode}: ", exact=False).first).to_be_visible(timeout=LONG)
+
+
+def outcome(page: Page, scene: int = 0) -> Locator:
+    """Where a scene's outcome is said."""
+    return page.get_by_test_id("outcome").nth(scene)
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose an option of a select."""
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def wait_for_picture(page: Page) -> None:
+    """Wait until the overhead camera's picture is there."""
+    page.wait_for_function(
+        "() => { const of = document.querySelector('.overhead img'); return of && of.naturalWidth > 0; }", timeout=LONG
+    )
+
+
+def place_of_block(page: Page, number: int) -> tuple[float, float]:
+    """Where the picture shows a block, in pixels of the screen from its corner."""
+    label = page.locator(".overhead svg text.number").nth(number - 1)
+    x, y = (float(str(label.get_attribute(axis))) for axis in ("x", "y"))
+    box = page.locator(".overhead img").first.bounding_box()
+    assert box is not None
+    return (x - 15) * box["width"] / 384, (y + 11) * box["height"] / 384
