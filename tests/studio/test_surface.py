@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from foreact.sim.scene import ACTION_NAMES
 from studio.conftest import JUMP
 from studio.running import RunningStudio
 from studio.visiting import LONG, choose, open_data, open_live, outcome, place_of_block, wait_for_picture
@@ -253,7 +254,8 @@ def test_figures_are_saved_as_files_that_need_no_page(page: Page, studio: Runnin
     curves = saved(page, "save chunk-per-joint as SVG", tmp_path)
     lines = [of for of in curves.iter(f"{SVG}polyline") if "stroke: rgb(" in str(of.get("style"))]
     assert len(lines) >= 3 * 6
-    assert [of.text.split()[0] for of in curves.iter(f"{SVG}text") if of.text][:2] == ["shoulder_pan", "shoulder_lift"]
+    words = [of.text.split()[0] for of in curves.iter(f"{SVG}text") if of.text]
+    assert words == ["measured", "sent", "predicted", "queue", *(name.removesuffix(".pos") for name in ACTION_NAMES)]
     page.get_by_role("tab", name="Why it goes there").click()
     expect(page.get_by_role("button", name="save answer as SVG")).to_be_hidden()
     page.get_by_role("button", name="Where would a click lead?").click()

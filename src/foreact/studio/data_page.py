@@ -14,7 +14,7 @@ from nicegui.events import GenericEventArguments
 
 from foreact.errors import ForeactError
 from foreact.finding import Finding
-from foreact.studio.drawing import Curve, panel
+from foreact.studio.drawing import Curve, legend, panel
 from foreact.studio.figure_file import save_button
 from foreact.studio.moving_picture import MovingPicture
 from foreact.studio.page_frame import admitted, page_frame
@@ -84,15 +84,13 @@ class DataPage:
                         self._slider.on_move(lambda frame: self._show(int(frame)))
                         self._clock = ui.label().classes("soft")
                 with ui.element("section").classes("card").props('aria-label="curves"'):
-                    with ui.element("div").classes("row"):
-                        ui.html(
-                            '<span class="key state"></span>measured &nbsp; <span class="key action"></span>action',
-                            sanitize=False,
-                        ).classes("soft grow")
-                        of_curves = ui.element("div")
-                    self._curves = ui.html("", sanitize=False).classes("panels")
-                    with of_curves:
-                        save_button(self._curves, "curves")
+                    with ui.element("div").classes("stack") as figure:
+                        with ui.element("div").classes("row"):
+                            ui.html(legend(("state", "measured"), ("action", "action")), sanitize=False).classes(
+                                "soft grow"
+                            )
+                            save_button(figure, "curves")
+                        self._curves = ui.html("", sanitize=False).classes("panels")
                     self._curves.on("click", self._on_mark, js_handler=_TO_FRAME)
             with ui.element("div").classes("stack"):
                 with ui.element("section").classes("card first").props('aria-label="choice"'):

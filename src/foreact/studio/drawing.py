@@ -157,6 +157,13 @@ def panel(
     )
 
 
+def legend(*keys: tuple[str, str]) -> str:
+    """Return what curves of a class are, (class, words) each."""
+    return " &nbsp; ".join(
+        f'<span class="key {kind}"></span><span class="said">{html.escape(words)}</span>' for kind, words in keys
+    )
+
+
 def joint_panels(snapshot: Snapshot) -> str:
     """Return the joints' past, the chunks predicted for them, and what the executor makes of those."""
     t = snapshot.tick

@@ -7,7 +7,7 @@ import json
 from nicegui import ui
 
 # Browsers draw figures by the page's style, which a file does not have: every shape takes along what it came out as.
-# Panels are pictures in a picture; captions and bars, which are no shapes, become letters and rectangles.
+# Panels are pictures in a picture; captions, keys and bars, which are no shapes, become letters and rectangles.
 _SAVE = """() => {
   const root = document.getElementById(ID), frame = root.getBoundingClientRect();
   const names = ['fill', 'fill-opacity', 'stroke', 'stroke-opacity', 'stroke-width', 'stroke-dasharray',
@@ -19,12 +19,13 @@ _SAVE = """() => {
     return of;
   };
   const ground = getComputedStyle(root.closest('.card')).backgroundColor;
-  const sheet = make('svg', {viewBox: `0 0 ${frame.width} ${frame.height}`, width: frame.width, height: frame.height});
-  sheet.append(make('rect', {width: '100%', height: '100%', fill: ground}));
-  for (const of of root.querySelectorAll('svg, img, figcaption, .bar span, .track, .fill')) {
+  const edge = 12, width = frame.width + 2 * edge, height = frame.height + 2 * edge;
+  const sheet = make('svg', {viewBox: `${-edge} ${-edge} ${width} ${height}`, width, height});
+  sheet.append(make('rect', {x: -edge, y: -edge, width, height, fill: ground}));
+  for (const of of root.querySelectorAll('svg, img, figcaption, .key, .said, .bar span, .track, .fill')) {
     const box = of.getBoundingClientRect(), style = getComputedStyle(of);
     const place = {x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height};
-    if (!box.width || !box.height) continue;
+    if (!box.width || !box.height || of.closest('button')) continue;
     if (of.tagName === 'IMG') {
       sheet.append(make('image', {...place, href: of.src, preserveAspectRatio: 'none'}));
     } else if (of.tagName === 'svg') {
@@ -36,6 +37,8 @@ _SAVE = """() => {
       });
       for (const key in place) copy.setAttribute(key, place[key]);
       sheet.append(copy);
+    } else if (of.matches('.key')) {
+      sheet.append(make('rect', {...place, fill: style.borderTopColor}));
     } else if (of.matches('.track, .fill')) {
       sheet.append(make('rect', {...place, fill: style.backgroundColor}));
     } else {

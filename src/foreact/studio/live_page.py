@@ -18,7 +18,7 @@ from foreact.sim.task import LEVELS, level
 from foreact.studio.arm_meshes import BodyMesh, arm_meshes
 from foreact.studio.arm_view import ArmView
 from foreact.studio.clicking import block_at, read_click
-from foreact.studio.drawing import joint_panels, overhead_marks, to_table
+from foreact.studio.drawing import joint_panels, legend, overhead_marks, to_table
 from foreact.studio.figure_file import save_button
 from foreact.studio.insight import InsightCard
 from foreact.studio.live import MOST_CONFUSERS, SIZES, Live
@@ -195,13 +195,11 @@ class LivePage:
                     ("chunk", "predicted chunks"),
                     ("plan", "queue or ensemble: what would be sent"),
                 )
-                legend = " &nbsp; ".join(f'<span class="key {kind}"></span>{name}' for kind, name in keys)
-                with ui.element("div").classes("row"):
-                    ui.html(legend, sanitize=False).classes("soft grow")
-                    of_curves = ui.element("div")
-                self._curves = ui.html("", sanitize=False).classes("panels")
-                with of_curves:
-                    save_button(self._curves, "chunk-per-joint")
+                with ui.element("div").classes("stack") as figure:
+                    with ui.element("div").classes("row"):
+                        ui.html(legend(*keys), sanitize=False).classes("soft grow")
+                        save_button(figure, "chunk-per-joint")
+                    self._curves = ui.html("", sanitize=False).classes("panels")
                 self._limits = ui.label().classes("soft")
             with ui.tab_panel(insight).style("padding: 0"):
                 self._insight = InsightCard(self._studio.shelf, lambda: self._session.lives[self._followed].snapshot)
