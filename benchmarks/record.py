@@ -98,7 +98,9 @@ class Record:
             _say(reason)
         if out is None:
             return
-        ours = {"foreact": foreact.__version__, **versions(sys.executable)}
+        both = {"ours": {"foreact": foreact.__version__, **versions(sys.executable)}}
+        if self._lerobot is not None or "lerobot" in both["ours"]:
+            both["LeRobot"] = versions(self._lerobot) if self._lerobot else both["ours"]
         content = {
             "results": results,
             **further,
@@ -112,7 +114,7 @@ class Record:
                 "cores_of_others": {"before": self._before, "during": during},
                 "busy": reasons,
             },
-            "versions": {"ours": ours, "LeRobot": versions(self._lerobot) if self._lerobot else ours},
+            "versions": both,
             "command": shlex.join(word.removeprefix(f"{Path.cwd()}/") for word in (sys.executable, *sys.argv)),
         }
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -133,12 +135,11 @@ def versions(python: str | Path) -> dict[str, str]:
     """Return the versions in an interpreter's environment, from what its installed distributions say."""
     code = (
         "import json, platform; from importlib.metadata import distributions as all; "
-        f"found = {{of.name: of.version for of in all() if of.name in {_DISTRIBUTIONS}}}; "
-        "print(json.dumps({'python': platform.python_version(), **found}))"
+        "print(json.dumps({'python': platform.python_version(), **{of.name: of.version for of in all()}}))"
     )
     done = subprocess.run([str(python), "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
-    return found
+    return {name: found[name] for name in ("python", *_DISTRIBUTIONS) if name in found}
 
 
 def busy_seconds() -> float:

@@ -144,8 +144,8 @@ def networks(content: Content) -> Iterator[str]:
     faster = [f"{probe[size] / of['inference']['theirs_cpu_ms']:.1f} (`{size}`)" for size, of in results.items()]
     yield ""
     yield (
-        "LeRobot's own chunk in PyTorch is faster here than in the probe that the goals come from, whose least times "
-        f"were {', '.join(f'{probe[size]} ms' for size in results)}: {', '.join(faster)} times."
+        "LeRobot's own chunk in PyTorch, beside the least times of the probe that the goals come from "
+        f"({', '.join(f'{probe[size]} ms' for size in results)}): {', '.join(faster)} times as fast here."
     )
     yield ""
     yield from memory(content)

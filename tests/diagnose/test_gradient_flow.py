@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
@@ -248,7 +249,7 @@ def test_the_loss_is_drawn_as_two_boxes_and_the_kl_arrow_ends_at_the_latent_head
     arrows = [of for of in axes.texts if isinstance(of, Annotation)]
     (into_head,) = [of for of in arrows if of.xy[0] == head[0] and head[1] < of.xy[1] < head[3]]
     (line,) = axes.lines  # from the KL term's box to that arrow's tail
-    x, y = line.get_xdata(), line.get_ydata()
+    x, y = (np.asarray(of, np.float64) for of in line.get_data())
     assert (x[1], y[1]) == into_head.xyann
     assert kl[0] < x[0] < kl[2]
     assert y[0] == kl[1]
