@@ -161,8 +161,8 @@ def attack(url: str, until: Any, result: Connection) -> None:
             done[attack.__name__] += 1
         for connection in left_open:
             connection.close()
-        left_open = hostile.half_open(url, 100)
-        done["half_open"] += 100
+        left_open = hostile.half_open(url, 1000)
+        done["half_open"] += 1000
     result.send(dict(done))
 
 

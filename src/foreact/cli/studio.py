@@ -30,7 +30,7 @@ class StudioOptions:
     insecure: bool = False
     """Listen beyond this machine without a key."""
     max_sessions: int = 4
-    """Pages with a simulation at once."""
+    """Pages with a simulation at once, and as many with data sets."""
     level: str = "L1"
     """Difficulty that a new page begins with: L0, L1, L2 or L3."""
     seed: int = 0
