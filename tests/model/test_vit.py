@@ -195,6 +195,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, and a proxy at a port where nothing listens: a machine without network. Returns the cache."""
     for scheme in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(scheme, "http://127.0.0.1:9")
+    monkeypatch.setattr("urllib.request._opener", None)  # which remembers the proxy of its first use
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

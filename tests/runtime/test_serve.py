@@ -23,9 +23,6 @@ from foreact_runtime.serve.client import PolicyClient
 from foreact_runtime.serve.server import PolicyServer, ServerOptions, serve_in_background
 from served_policies import R1PRO_SIZES, packed, r1pro_policy, spot_observation, spot_policy, unpacked
 
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-"""Past any proxy: urlopen remembers the one that other tests set."""
-
 pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
 """openpi's client is older than the newest websockets."""
 
@@ -55,7 +52,7 @@ def r1pro_url(r1pro: Policy) -> Iterator[str]:
 
 
 def health(url: str) -> int:
-    with _open(f"{url.replace('ws://', 'http://')}/healthz", timeout=10) as response:
+    with urllib.request.urlopen(f"{url.replace('ws://', 'http://')}/healthz", timeout=10) as response:
         return int(response.status)
 
 
@@ -293,7 +290,7 @@ def test_what_leads_to_no_server_is_one_clear_line(address: str) -> None:
 
 def test_nothing_but_the_protocol_is_served(url: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="426"):
-        _open(url.replace("ws://", "http://") + "/", timeout=10)
+        urllib.request.urlopen(url.replace("ws://", "http://") + "/", timeout=10)
 
 
 # Errors and slowness --------------------------------------------------------------------------------------------------

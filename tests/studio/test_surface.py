@@ -4,6 +4,8 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from contextlib import closing
+from functools import partial
+from operator import ne
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from foreact.sim.scene import ACTION_NAMES
 from studio.conftest import JUMP
 from studio.running import RunningStudio
-from studio.visiting import LONG, choose, open_data, open_live, outcome, place_of_block, wait_for_picture
+from studio.visiting import LONG, choose, eventually, open_data, open_live, outcome, place_of_block, wait_for_picture
 
 pytestmark = pytest.mark.slow
 
@@ -124,10 +126,10 @@ def test_all_text_can_be_read(browser: Browser, studio: RunningStudio, scheme: L
         for address in ("", "/data"):
             page.goto(studio.url + address)
             expect(page.locator("section").first).to_be_visible(timeout=LONG)
-            page.wait_for_timeout(1500)
+            expect(page.get_by_role("combobox").first).to_be_visible(timeout=LONG)
+            page.wait_for_timeout(1500)  # colours fade in
             page.get_by_role("combobox").first.focus()  # its name has another colour then
-            texts: list[dict[str, Any]] = page.evaluate(_TEXTS)
-            assert len(texts) > 15
+            texts: list[dict[str, Any]] = eventually(page, lambda: page.evaluate(_TEXTS), lambda of: len(of) > 15)
             is_dark = sum(contrast(of["ground"], [0, 0, 0]) < 3 for of in texts) > len(texts) / 2
             assert is_dark == (scheme == "dark")
             ratios = {of["text"][:40]: round(contrast(of["letters"], of["ground"]), 2) for of in texts}
@@ -147,15 +149,14 @@ def test_the_view_in_three_dimensions_shows_the_scene_and_follows_it(page: Page,
     canvas = page.locator(".scene3d canvas").first
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(1500)  # the arm's meshes
-    before = picture_of(canvas)
-    assert before.std() > 15, "blank"
-    colours = {tuple(of) for of in (before[::4, ::4].reshape(-1, 3) // 24).astype(int)}
-    assert len(colours) > 12
+    before = eventually(page, lambda: picture_of(canvas), lambda of: of.std() > 15 and n_colours(of) > 12)
     for _ in range(8):
         page.get_by_role("button", name="Step").click()
-    page.wait_for_timeout(1000)
-    after = picture_of(canvas)
-    assert (np.abs(after - before).max(axis=2) > 30).mean() > 0.002
+    eventually(page, lambda: picture_of(canvas), lambda of: (np.abs(of - before).max(axis=2) > 30).mean() > 0.002)
+
+
+def n_colours(picture: np.ndarray) -> int:
+    return len({tuple(of) for of in (picture[::4, ::4].reshape(-1, 3) // 24).astype(int)})
 
 
 # Mean colour of the overhead picture; 0 while the browser loads the next one.
@@ -281,7 +282,6 @@ def test_a_block_is_moved_by_arrow_keys_the_way_that_the_picture_shows(page: Pag
     for key, axis, sign in (("ArrowUp", 1, -1), ("ArrowRight", 0, 1), ("ArrowDown", 1, 1), ("ArrowLeft", 0, -1)):
         before = place_of_block(page, 2)
         button.press(key)
-        page.wait_for_timeout(600)
-        after = place_of_block(page, 2)
+        after = eventually(page, lambda: place_of_block(page, 2), partial(ne, before))
         assert sign * (after[axis] - before[axis]) > 3, f"{key}: {before} to {after}"
     expect(outcome(page)).to_have_text("paused")

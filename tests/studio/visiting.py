@@ -1,9 +1,13 @@
 """What a visitor of the studio does, and where things are on the page."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from playwright.sync_api import Locator, Page, expect
 
 from studio.running import RunningStudio
 
+T = TypeVar("T")
 LONG = 60_000
 """Milliseconds for what takes seconds on an idle machine."""
 
@@ -53,3 +57,14 @@ def place_of_block(page: Page, number: int) -> tuple[float, float]:
     box = page.locator(".overhead img").first.bounding_box()
     assert box is not None
     return (x - 15) * box["width"] / 384, (y + 11) * box["height"] / 384
+
+
+def eventually(page: Page, look: Callable[[], T], is_so: Callable[[T], bool]) -> T:
+    """Look until it is so, for as long as that may take on a busy machine, and return what was seen."""
+    seen = look()
+    for _ in range(LONG // 200):
+        if is_so(seen):
+            return seen
+        page.wait_for_timeout(200)
+        seen = look()
+    raise AssertionError(f"it never came to be so: {seen}")
