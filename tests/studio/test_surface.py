@@ -279,9 +279,11 @@ def test_a_block_is_moved_by_arrow_keys_the_way_that_the_picture_shows(page: Pag
     expect(outcome(page)).to_have_text("paused")
     page.wait_for_timeout(500)
     button = page.get_by_role("button", name="Pick 2")
+    made_once = button.get_attribute("id")
     for key, axis, sign in (("ArrowUp", 1, -1), ("ArrowRight", 0, 1), ("ArrowDown", 1, 1), ("ArrowLeft", 0, -1)):
         before = place_of_block(page, 2)
         button.press(key)
         after = eventually(page, lambda: place_of_block(page, 2), partial(ne, before))
         assert sign * (after[axis] - before[axis]) > 3, f"{key}: {before} to {after}"
+    assert button.get_attribute("id") == made_once, "made anew, it would lose the focus"
     expect(outcome(page)).to_have_text("paused")

@@ -93,6 +93,7 @@ class LivePage:
         self._is_paused = False
         self._dragged: int | None = None
         self._looks = 0
+        self._n_buttons = 0
         self._lanes: list[_Lane] = []
         session.lives.append(Live(studio.shelf, self._setup))
         with ui.element("main").classes("columns") as self._root:
@@ -350,7 +351,8 @@ class LivePage:
         n = len(snapshot.blocks)
         self._more.set_enabled(n <= MOST_CONFUSERS)
         self._fewer.set_enabled(n > 1)
-        if len(list(self._blocks_row)) != n:
+        if self._n_buttons != n:  # not the row's children: tooltips are among them
+            self._n_buttons = n
             self._blocks_row.clear()
             with self._blocks_row:
                 for block in range(n):
