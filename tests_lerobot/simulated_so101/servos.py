@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import tty
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -61,6 +62,10 @@ class Servos:
         return [memory[TORQUE_ENABLE] for memory in self.memory.values()]
 
     def _serve(self) -> None:
+        # Servos answer within a millisecond, however busy the computer is; where nobody may ask for that, as soon as
+        # they can.
+        with suppress(PermissionError, AttributeError):
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO, os.sched_param(1))
         received = b""
         while not self._end.is_set():
             if not select.select([self._ours], [], [], 0.05)[0]:
