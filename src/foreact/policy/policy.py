@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -56,6 +57,14 @@ class Policy(RobotPolicy):
         self._seed = seed
         self._generator = torch.Generator(self.device).manual_seed(seed)
         super().__init__(features, executor_settings(config, features, statistics), resize_images=resize_images)
+
+    def reseeded(self, seed: int) -> Policy:
+        """Return the same policy for one more scene: it shares the network, and samples of the latent are its own."""
+        other = copy(self)
+        other._seed = seed
+        other._generator = torch.Generator(self.device).manual_seed(seed)
+        other._controller = other.make_controller()
+        return other
 
     def reset(self) -> None:
         """Begin an episode: forget chunks, begin the latent's samples anew."""

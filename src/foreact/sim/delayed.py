@@ -71,6 +71,28 @@ class PredictingPolicy(Protocol):
         ...
 
 
+class OuterPolicy:
+    """A policy that does something more around another one, and leaves it the rest."""
+
+    def __init__(self, policy: PredictingPolicy) -> None:
+        """Take the policy inside."""
+        self._policy = policy
+
+    @property
+    def features(self) -> Features:
+        """As the policy inside."""
+        return self._policy.features
+
+    @property
+    def executor_settings(self) -> ExecutorSettings:
+        """As the policy inside."""
+        return self._policy.executor_settings
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._policy.reset()
+
+
 def delayed_episode(
     policy: PredictingPolicy,
     env: PickPlaceEnv,

@@ -6,34 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from foreact.records import Features
-from foreact.sim.delayed import PredictingPolicy
+from foreact.sim.delayed import OuterPolicy, PredictingPolicy
 from foreact_runtime.keys import image_key
 from foreact_runtime.observation import Observation
-from foreact_runtime.settings import ExecutorSettings
 
 
-class NotedPolicy:
+class NotedPolicy(OuterPolicy):
     """A policy that also tells what it predicted, and from what."""
 
     def __init__(self, policy: PredictingPolicy, note: Callable[[Observation, np.ndarray], None]) -> None:
         """Take the policy, and what is called with each observation and its chunk."""
-        self._policy = policy
+        super().__init__(policy)
         self._note = note
-
-    @property
-    def features(self) -> Features:
-        """What it was trained on."""
-        return self._policy.features
-
-    @property
-    def executor_settings(self) -> ExecutorSettings:
-        """How its chunks are executed, as trained."""
-        return self._policy.executor_settings
-
-    def reset(self) -> None:
-        """Begin an episode."""
-        self._policy.reset()
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
         """Return the chunk (T, C) that begins with an observation."""

@@ -14,8 +14,7 @@ from foreact.config import Latent
 from foreact.deploy.load import load_policy
 from foreact.errors import ConfigError, unknown_name
 from foreact.policy.policy import Policy
-from foreact.records import Features
-from foreact.sim.delayed import PredictingPolicy
+from foreact.sim.delayed import OuterPolicy, PredictingPolicy
 from foreact_runtime.observation import Observation
 from foreact_runtime.settings import ExecutorSettings
 
@@ -40,12 +39,13 @@ class OpenedPolicy(PredictingPolicy, Protocol):
         ...
 
 
-class SharedPolicy:
+class SharedPolicy(OuterPolicy):
     """A policy that several scenes ask, one at a time."""
 
     def __init__(self, policy: OpenedPolicy, asking: threading.Lock | None = None) -> None:
         """Take it, and the lock of those that it shares its network with."""
-        self._policy = policy
+        super().__init__(policy)
+        self._policy: OpenedPolicy = policy
         self._lock = threading.Lock() if asking is None else asking
 
     @property
@@ -67,30 +67,12 @@ class SharedPolicy:
         of = self._policy
         if not isinstance(of, Policy):  # a bundle takes the latent's mode
             return self
-        own = Policy(
-            config=of.config,
-            features=of.features,
-            statistics=of.statistics,
-            model=of.model,
-            device=of.device,
-            seed=seed,
-        )
-        return SharedPolicy(own, self._lock)
-
-    @property
-    def features(self) -> Features:
-        """What it was trained on."""
-        return self._policy.features
-
-    @property
-    def executor_settings(self) -> ExecutorSettings:
-        """How its chunks are executed, as trained."""
-        return self._policy.executor_settings
+        return SharedPolicy(of.reseeded(seed), self._lock)
 
     def reset(self) -> None:
         """Begin an episode."""
         with self._lock:
-            self._policy.reset()
+            super().reset()
 
     def predict_chunk(self, observation: Observation) -> np.ndarray:
         """Return the chunk (T, C) that begins with an observation."""
