@@ -114,6 +114,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         ),
         "no-clipping": Variant(about="gradients not clipped", change=_train(grad_clip=0.0)),
         "clip-10": Variant(about="gradients clipped at 10", change=_train(grad_clip=10.0)),
+        "decoder-7": Variant(about="seven decoder layers, the last one's output", change=_policy(n_decoder_layers=7)),
         "pictures": Variant(
             about="two cameras, each with a learned vector", change=_policy(cameras=("overhead", "wrist"))
         ),

@@ -1,5 +1,6 @@
 """A small real data set and a small real recipe that several rooms' tests use."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tiny import TINY
 
 # Small tensors: threads would only wait for each other, above all beside the tests' other processes.
 torch.set_num_threads(1)
+# A shell's job in the background ignores Ctrl-C, and so would the processes in which tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,96 +2,87 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from foreact.data.source import open_source
-from pages import ROOT, page_blocks
+from pages import ROOT, page_blocks, run_line
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def run_blocks(page: str, folder: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one, where the commands are typed."""
+    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_blocks(page: str) -> None:
     for language, body in page_blocks(page):
-        assert language in ("sh", "python")
-        calls = [[sys.executable, "-c", body]]
-        if language == "sh":
-            words = [shlex.split(line) for line in body.splitlines()]
-            assert all(call[0] == "foreact" for call in words)
-            calls = [[sys.executable, "-m", "foreact.cli.main", *call[1:]] for call in words]
-        for call in calls:
-            done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, f"{body}\n{done.stderr}"
+        if language == "python":
+            exec(compile(body, page, "exec"), {"__name__": page})
+        else:
+            assert language == "sh"
+            for line in body.splitlines():
+                run_line(line)
 
 
 @pytest.mark.slow
-def test_every_block_of_the_conversion_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    run_blocks("convert.md", tmp_path)
-    episodes = {name: len(open_source(tmp_path / name).episode_indices) for name in ("chosen", "merged", "whole")}
+def test_every_block_of_the_conversion_page_runs(folder: Path) -> None:
+    run_blocks("convert.md")
+    episodes = {name: len(open_source(folder / name).episode_indices) for name in ("chosen", "merged", "whole")}
     assert episodes == {"chosen": 3, "merged": 6, "whole": 4}
 
 
 @pytest.mark.slow
-def test_every_block_of_the_executor_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    run_blocks("executor.md", tmp_path)
-    assert (tmp_path / "executor.json").exists()
+def test_every_block_of_the_executor_page_runs(folder: Path) -> None:
+    run_blocks("executor.md")
+    assert (folder / "executor.json").exists()
 
 
 @pytest.mark.slow
-def test_every_block_of_the_comparison_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    run_blocks("compare.md", tmp_path)
-    assert (tmp_path / "comparison" / "comparison.html").exists()
+def test_every_block_of_the_comparison_page_runs(folder: Path) -> None:
+    run_blocks("compare.md")
+    assert (folder / "comparison" / "comparison.html").exists()
 
 
 @pytest.mark.slow
-def test_every_block_of_the_walkthrough_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    run_blocks("walkthrough.md", tmp_path)
-    assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in tmp_path.iterdir()}
+def test_every_block_of_the_walkthrough_runs(folder: Path) -> None:
+    run_blocks("walkthrough.md")
+    assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.slow
-def test_every_block_of_the_conditioning_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_of_the_conditioning_page_runs(folder: Path) -> None:
     """With fewer demonstrations and steps, and simulated data in the place of the reader's own."""
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     small = ["--train.steps", "2", "--train.warmup-steps", "1", "--train.batch-size", "2", "--policy.dim-model", "32"]
     small += ["--policy.n-encoder-layers", "1", "--policy.n-vae-encoder-layers", "1"]
     blocks = page_blocks("conditioning.md")
     assert [language for language, _ in blocks] == ["csv", "sh", "yaml", "sh", "sh", "sh", "sh", "python"]
-    (tmp_path / "clicks.csv").write_text(blocks[0][1])
+    (folder / "clicks.csv").write_text(blocks[0][1])
     for language, body in blocks[1:7]:
         if language == "yaml":
             in_radians = body.replace("joint_unit: deg", "joint_unit: rad").replace("closed: 20.0", "closed: 0.31")
             assert in_radians != body  # the simulation's joints are in radians, the reader's in degrees
-            with (tmp_path / "robot.yaml").open("a") as file:
+            with (folder / "robot.yaml").open("a") as file:
                 file.write(in_radians)
             continue
         for line in body.splitlines():
             words = shlex.split(line.replace("--episodes 400 --cameras 128x128", "--episodes 4 --cameras 48x64"))
             words += small if words[1] == "train" else []
             words = [word.replace("my_dataset", "demos") for word in words]
-            call = [sys.executable, "-m", "foreact.cli.main", *words[1:]]
-            done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            run_line(shlex.join(words))
     code = (
         "from foreact.sim.env import PickPlaceEnv\n"
         "from foreact.sim.task import level\n"
         "env = PickPlaceEnv(level('L2', overhead_size=(48, 64), wrist_size=(48, 64)))\n"
         "observation, _ = env.reset(seed=0)\n" + blocks[7][1] + "assert action.shape == (6,)\n"
     ).replace("runs/grounded", "runs/compact")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    exec(compile(code, "conditioning.md", "exec"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

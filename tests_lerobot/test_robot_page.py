@@ -91,15 +91,13 @@ def block(port: str) -> str:
 
 
 def interrupted(driver: subprocess.Popen[str]) -> str:
-    """Press Ctrl-C, and once more if that was not heard, as happens where Python is in a destructor; return stderr."""
-    for _ in range(2):
-        driver.send_signal(signal.SIGINT)
-        try:
-            return driver.communicate(timeout=45)[1]
-        except subprocess.TimeoutExpired:
-            continue
-    driver.send_signal(signal.SIGABRT)  # for which it says where it was
-    raise AssertionError(f"Ctrl-C did not end the loop: {driver.communicate()[1]}")
+    """Press Ctrl-C and return stderr."""
+    driver.send_signal(signal.SIGINT)
+    try:
+        return driver.communicate(timeout=45)[1]
+    except subprocess.TimeoutExpired:
+        driver.send_signal(signal.SIGABRT)  # for which it says where it was
+        raise AssertionError(f"Ctrl-C did not end the loop: {driver.communicate()[1]}") from None
 
 
 @pytest.mark.parametrize("load", ["foreact_runtime", "foreact"])

@@ -68,12 +68,12 @@ def test_an_error_is_one_clear_line_and_exits_with_1(
     assert len(printed.splitlines()) == 1
 
 
-def test_the_traceback_is_shown_only_with_debug() -> None:
-    plain, debug = foreact("eval", "/nowhere"), foreact("eval", "/nowhere", "--debug")
-    assert (plain.returncode, debug.returncode) == (1, 1)
-    assert "Traceback" not in plain.stderr
-    assert "Traceback" in debug.stderr
-    assert plain.stderr.strip() == debug.stderr.strip().splitlines()[-1]
+def test_the_traceback_is_shown_only_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    plain, debug = ((run(["eval", "/nowhere", *options]), capsys.readouterr().err) for options in ([], ["--debug"]))
+    assert (plain[0], debug[0]) == (1, 1)
+    assert "Traceback" not in plain[1]
+    assert "Traceback" in debug[1]
+    assert plain[1].strip() == debug[1].strip().splitlines()[-1]
 
 
 def test_a_missing_extra_is_named_with_the_command_to_type(tmp_path: Path) -> None:

@@ -502,15 +502,6 @@ def test_a_set_in_which_every_episode_is_damaged_is_an_error(tmp_path: Path) -> 
         convert([source], tmp_path / "other", skip_bad=True, workers=1)
 
 
-@pytest.fixture
-def heeds_ctrl_c() -> Iterator[None]:
-    """Tests may run in the background of a shell, whose processes ignore the signal, and so would their children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_leaves_a_valid_data_set_and_says_how_to_go_on(tmp_path: Path) -> None:
     source, out = record(tmp_path / "data", 60), tmp_path / "out"  # enough not to be done before the signal comes
     call = [sys.executable, "-m", "foreact.cli.main", "convert", str(source), str(out), "--workers", "2"]

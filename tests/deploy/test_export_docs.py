@@ -2,21 +2,20 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pages import page_blocks
+from pages import page_blocks, run_line
 
 SMALL = "--train.steps 2 --train.warmup-steps 1 --train.batch-size 2 --policy.dim-model 32 --policy.n-encoder-layers 1"
 BEFORE = (
     "foreact record demos --episodes 4 --cameras 96x96",
     f"foreact train compact-grounded --data demos --out runs/quickstart {SMALL}",
 )
-AFTER = ("foreact eval int8 --level L1 --episodes 2 --envs 1 --no-expert",)
+AFTER = "foreact eval int8 --level L1 --episodes 2 --envs 1 --no-expert"
 OBSERVED = """
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.task import level
@@ -25,33 +24,29 @@ observation, _ = PickPlaceEnv(level("L1", overhead_size=(96, 96), wrist_size=(96
 
 
 @pytest.mark.slow
-def test_every_block_blocks_runs_and_a_bundle_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_runs_and_a_bundle_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-    def call(*words: str) -> str:
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{words}\n{done.stderr}"
-        return done.stdout
-
-    def foreact(line: str) -> str:
-        command, *words = shlex.split(line)
-        assert command == "foreact"
-        return call("-m", "foreact.cli.main", *words)
-
+    monkeypatch.chdir(tmp_path)
     for line in BEFORE:
-        foreact(line)
-    printed = ""
+        run_line(line)
+    capsys.readouterr()
     for language, body in page_blocks("deploy.md"):
         if language == "sh":
-            printed += "".join(foreact(line) for line in body.splitlines())
+            for line in body.splitlines():
+                run_line(line)
         elif language == "python":
-            call("-c", OBSERVED + body + "\nassert action.shape == (6,)\n")
+            exec(compile(OBSERVED + body + "\nassert action.shape == (6,)\n", "deploy.md", "exec"), {})
+    printed = capsys.readouterr().out
     rates = dict(re.findall(r"^(original|openvino int8) +(\d/2) ", printed, re.MULTILINE))
-    measured = json.loads((tmp_path / "int8.json").read_text())
+    measured = json.loads(Path("int8.json").read_text())
     assert {name: f"{of['successes']}/{of['episodes']}" for name, of in measured["success"].items()} == rates
     assert set(rates) == {"original", "openvino int8"}
     assert 0 < measured["error"]["mean"] < measured["error"]["largest"]
     assert printed.count("differs from the original by") == 4
-    assert "success" in "".join(foreact(line) for line in AFTER)
-    assert "self-check" in call("-m", "foreact_runtime", "bundle", "--runs", "2")
+    run_line(AFTER)
+    assert "success" in capsys.readouterr().out
+    call = [sys.executable, "-m", "foreact_runtime", "bundle", "--runs", "2"]
+    assert "self-check" in subprocess.run(call, capture_output=True, text=True, timeout=600, check=True).stdout

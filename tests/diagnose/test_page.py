@@ -2,9 +2,6 @@
 
 import json
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +24,7 @@ from foreact.diagnose import (
     training_curve,
 )
 from foreact.diagnose.report import read_report
-from pages import ROOT, page_blocks
+from pages import ROOT, page_blocks, run_line
 
 PAGE = (ROOT / "docs" / "diagnose.md").read_text()
 
@@ -45,11 +42,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FOREACT_CACHE", str(folder / "cache"))
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.chdir(folder)
         (commands,) = [body for language, body in page_blocks("diagnose.md") if language == "sh"]
         for line in commands.splitlines():
-            call = [sys.executable, "-m", "foreact.cli.main", *shlex.split(line)[1:]]
-            done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            run_line(line)
     return folder
 
 

@@ -26,7 +26,7 @@ from foreact_runtime.serve.__main__ import main
 from foreact_runtime.serve.client import PolicyClient
 from foreact_runtime.serve.options import ServingOptions
 from hidden import hiding
-from pages import page_blocks
+from pages import page_blocks, run_line
 from served_policies import spot_observation, spot_policy
 
 FORE = [sys.executable, "-m", "foreact.cli.main"]
@@ -168,16 +168,17 @@ def test_every_block_of_the_serving_page_runs(tmp_path: Path, monkeypatch: pytes
     """`foreact serve` runs beside what follows it; then a bundle is served where neither torch nor foreact is found."""
     monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
     blocks = page_blocks("serving.md")
     assert [language for language, _ in blocks] == ["sh", "sh", "python"]
-    *before, serve = [shlex.split(line) for line in blocks[0][1].splitlines()]
-    for words in before:
-        do([*FORE, *words[1:]], tmp_path)
-    with serving([*FORE, *serve[1:]], tmp_path):
+    *before, serve = blocks[0][1].splitlines()
+    for line in before:
+        run_line(line)
+    with serving([*FORE, *shlex.split(serve)[1:]], tmp_path):
         driven = do([*FORE, *shlex.split(blocks[1][1])[1:]], tmp_path)
         assert re.search(r"success [01]/1 .*\nrate .*wanted 10 Hz\nlatency .*\nlate ticks \d+ of \d+", driven)
         assert len(do([sys.executable, "-c", blocks[2][1]], tmp_path).splitlines()) == 3
-    do([*FORE, "export", "runs/tiny", "bundle"], tmp_path)
+    run_line("foreact export runs/tiny bundle")
     options = ["--port", "0", "--backend", "onnxruntime", "--threads", "1", "--most-clients", "2"]
     with serving([sys.executable, "-c", WITHOUT_TORCH, "bundle", *options], tmp_path) as url:
         driven = do([*FORE, "drive", "L1", "--server", url, "--episodes", "1", "--as-fast-as-possible"], tmp_path)

@@ -181,15 +181,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def heeds_ctrl_c() -> Iterator[None]:
-    """Tests may run in the background of a shell, whose processes ignore the signal, and so would their children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_workers_in_the_middle_of_what_they_do(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(CTRL_C)

@@ -9,9 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
+from foreact.deploy.export_bundle import export_bundle
 from foreact.records import Features
 from foreact.sim.record import RecordConfig, record
 from foreact.sim.task import level
+from studio.others_files import FORMATS
 from studio.running import RunningStudio
 from tiny import TINY
 from untrained import save_untrained
@@ -79,6 +81,25 @@ def studio(untrained_run: Path, sim_recording: Path, dataset: Path, jumping: Pat
     """With the expert, an untrained policy and three data sets, and room for two."""
     data = [str(path) for path in (sim_recording, dataset, jumping)]
     running = RunningStudio(str(untrained_run), "--data", *data, "--max-sessions", "2", "--level", "L1")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def others_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A data set of each format that others' recorders write, by its name."""
+    folder = tmp_path_factory.mktemp("others")
+    return {name: write(folder / name) for name, (write, _) in FORMATS.items()}
+
+
+@pytest.fixture(scope="session")
+def others_studio(
+    untrained_run: Path, sim_recording: Path, others_data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStudio]:
+    """With what `foreact export` makes of the untrained policy, and others' data sets."""
+    bundle = tmp_path_factory.mktemp("exported") / "bundle"
+    export_bundle(untrained_run, bundle, data=sim_recording)
+    running = RunningStudio(str(bundle), "--data", *map(str, others_data.values()), "--level", "L1")
     yield running
     running.stop()
 

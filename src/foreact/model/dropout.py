@@ -1,13 +1,16 @@
 """Dropout that does not cost more than the layers around it.
 
 PyTorch's draws a 64-bit number for every element on a CPU, which for a sequence of 600 tokens takes longer than the
-attention that it follows. Here one draw serves four elements: 16 bits each.
+attention that it follows. Here one draw serves four elements, 16 bits each, and comes from NumPy's SFC64, twice as fast
+as PyTorch's Mersenne Twister. What is kept is a 1 among integers: PyTorch multiplies by those three times as fast as by
+booleans.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,21 +57,27 @@ class ReluDropout(Dropout):
 
 
 def keep_mask(shape: torch.Size, p: float) -> Tensor:
-    """Return bool, False with probability `p`, drawn from PyTorch's global generator of the CPU."""
-    return (_draws(shape.numel()) >= _lowest_kept(p)).view(shape)
+    """Return int8, 0 with probability `p` and else 1; PyTorch's global generator of the CPU decides which."""
+    keep = torch.empty(shape, dtype=torch.int8)
+    source = _source()
+    for block in keep.view(-1).split(_BLOCK):
+        block.copy_(_kept(source, len(block), p))
+    return keep
 
 
-def _draws(number: int) -> Tensor:
-    """Return int16, all values as likely."""
-    return torch.empty(-(-number // 4), dtype=torch.int64).random_(-(1 << 63), None).view(torch.int16)[:number]
+def _source() -> np.random.SFC64:
+    """Return what is drawn from, at a place that PyTorch's generator says."""
+    return np.random.SFC64(int(torch.randint(1 << 62, ())))
 
 
-def _lowest_kept(p: float) -> int:
-    return _n_dropped(p) - _VALUES // 2
+def _kept(source: np.random.SFC64, number: int, p: float) -> Tensor:
+    """Return int16, 0 with probability `p` and else 1."""
+    draws = torch.from_numpy(source.random_raw(-(-number // 4)).view(np.int16))[:number]
+    return draws.ge_(_n_dropped(p) - _VALUES // 2)
 
 
 def kept_scale(p: float) -> float:
-    """Return what kept elements are multiplied by: one over the probability that `keep_mask` really has."""
+    """Return what kept elements are multiplied by: one over the probability that `keep_mask` really keeps with."""
     return _VALUES / (_VALUES - _n_dropped(p))
 
 
@@ -100,10 +109,9 @@ class _ReluDropout(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
         ctx.scale = kept_scale(p)
         ctx.mark_dirty(x)
+        source = _source()
         for block in x.view(-1).split(_BLOCK):
-            keep = torch.empty_like(block)
-            torch.ge(_draws(len(block)), _lowest_kept(p), out=keep)
-            block.clamp_min_(0).mul_(keep).mul_(ctx.scale)
+            block.clamp_min_(0).mul_(_kept(source, len(block), p)).mul_(ctx.scale)
         ctx.save_for_backward(x)
         return x
 

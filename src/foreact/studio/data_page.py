@@ -14,6 +14,7 @@ from nicegui.events import GenericEventArguments
 
 from foreact.errors import ForeactError
 from foreact.finding import Finding
+from foreact.studio.depth_picture import depth_gradient, shown_range, unmeasured_colour
 from foreact.studio.drawing import Curve, legend, panel
 from foreact.studio.figure_file import save_button
 from foreact.studio.moving_picture import MovingPicture
@@ -57,7 +58,8 @@ class DataPage:
         self._studio = studio
         self._name = studio.recordings.names[0]
         self._clip: Clip | None = None
-        self._images: dict[str, MovingPicture] = {}
+        self._images: dict[tuple[str, bool], MovingPicture] = {}
+        """By camera, and whether of its depth."""
         self._findings: Sequence[Finding] = ()
         self._marks: tuple[Mark, ...] = ()
         self._frame = 0
@@ -136,9 +138,12 @@ class DataPage:
         indices = list(source.episode_indices)
         features = source.features
         self._fps = features.fps
-        cameras = ", ".join(f"{of.name} {of.height}x{of.width}" for of in features.cameras) or "no cameras"
+        cameras = [
+            f"{of.name} {of.height}x{of.width}{' with depth' if of.depth_range else ''}" for of in features.cameras
+        ]
         self._about.set_text(
-            f"{len(indices)} episodes, {sum(source.lengths.values())} frames, {features.fps:g} Hz; {cameras}; "
+            f"{len(indices)} episodes, {sum(source.lengths.values())} frames, {features.fps:g} Hz; "
+            f"{', '.join(cameras) or 'no cameras'}; "
             f"{type(source).__name__.removesuffix('Source')}"
         )
         self._take_report()
@@ -176,12 +181,19 @@ class DataPage:
         self._images = {}
         self._cameras.clear()
         with self._cameras:
-            for camera, pictures in clip.pictures.items():
-                if pictures:
+            for camera in recording.source.features.cameras:
+                if clip.pictures[camera.name]:
                     with ui.element("figure").classes("recorded"):
-                        self._images[camera] = MovingPicture(clip.sizes[camera], camera)
+                        self._images[camera.name, False] = MovingPicture(clip.sizes[camera.name], camera.name)
                         with ui.element("figcaption"):
-                            ui.label(camera)
+                            ui.label(camera.name)
+                if camera.depth_range is not None and clip.depths[camera.name]:
+                    name = f"{camera.name}, depth"
+                    with ui.element("figure").classes("recorded"):
+                        self._images[camera.name, True] = MovingPicture(clip.depth_sizes[camera.name], name)
+                        with ui.element("figcaption"):
+                            ui.label(name)
+                            ui.html(depth_legend(camera.depth_range), sanitize=False)
         self._show_findings()
         self._slider.set(0, high=clip.episode.length - 1)
 
@@ -283,13 +295,24 @@ class DataPage:
         if clip is None:
             return
         self._frame = frame
-        for camera, element in self._images.items():
+        for (camera, is_depth), element in self._images.items():
             path = f"{quote(self._name)}/{clip.episode.index}/{frame}?camera={quote(camera, safe='')}"
-            element.show(f"/studio/frame/{path}")
+            element.show(f"/studio/frame/{path}{'&depth=true' if is_depth else ''}")
         self._clock.set_text(f"frame {frame}, {frame / self._fps:.2f} s")
         if self._began is None or time.perf_counter() - self._drawn > _CURVES_S:
             self._drawn = time.perf_counter()
             self._curves.set_content(episode_panels(clip, self._recording, frame, self._marks))
+
+
+def depth_legend(depth_range: tuple[float, float]) -> str:
+    """Return what the colours of a camera's depth mean, as a strip with metres under it."""
+    near, far = shown_range(depth_range)
+    metres = (f"≤ {near:.2g} m", f"{(near * far) ** 0.5:.2g} m", f"≥ {far:.2g} m")
+    return (
+        f'<div class="depth-key" style="background: {depth_gradient()}"></div>'
+        f'<div class="depth-metres">{"".join(f"<span>{of}</span>" for of in metres)}</div>'
+        f'<span class="unmeasured" style="background: {unmeasured_colour()}"></span>not measured'
+    )
 
 
 def timeline(found: Sequence[Mark], length: int) -> str:

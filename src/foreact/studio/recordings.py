@@ -14,11 +14,13 @@ import numpy as np
 from PIL import Image
 
 from foreact.config import SourceConfig
+from foreact.data.depth import resize_depth
 from foreact.data.source import EpisodeSource, open_source
 from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding, Severity
 from foreact.inspection.report import Report, inspect
 from foreact.records import Episode
+from foreact.studio.depth_picture import depth_picture
 from foreact.studio.shelf import short_names
 
 _LONGEST = 360
@@ -37,16 +39,20 @@ class Clip:
     episode: Episode
     pictures: Mapping[str, Sequence[bytes]]
     """JPEG files by camera."""
+    depths: Mapping[str, Sequence[bytes]]
+    """Those of the depth maps, by RGB-D camera; `depth_picture` says what their colours mean."""
     sizes: Mapping[str, tuple[int, int]]
     """Height and width [pixels] as recorded, by camera."""
+    depth_sizes: Mapping[str, tuple[int, int]]
+    """Those of the depth maps, which some cameras record in another size."""
     every: int
     """Frames between two pictures."""
     damaged: Mapping[str, str]
     """By camera, why it has no pictures, or not all."""
 
-    def picture(self, camera: str, frame: int) -> bytes | None:
-        """Return the latest picture at a frame; None where there is none."""
-        of = self.pictures.get(camera, ())
+    def picture(self, camera: str, frame: int, *, depth: bool = False) -> bytes | None:
+        """Return the latest picture at a frame, of a camera's colours or its depth; None where there is none."""
+        of = (self.depths if depth else self.pictures).get(camera, ())
         return of[min(max(frame, 0) // self.every, len(of) - 1)] if of else None
 
 
@@ -202,19 +208,47 @@ def _read_clip(source: EpisodeSource, index: int) -> Clip:
     if index not in source.episode_indices:
         raise DataError(f"'{source.root}' has no episode {index}")
     episode = source.episode(index)
-    cameras = [camera.name for camera in source.features.cameras]
-    sizes = {camera.name: (camera.height, camera.width) for camera in source.features.cameras}
-    every = -(-episode.length * max(1, len(cameras)) // _MOST_PICTURES)
+    cameras = source.features.cameras
+    sizes = {camera.name: (camera.height, camera.width) for camera in cameras}
+    n_pictures = len(cameras) + sum(camera.depth_range is not None for camera in cameras)
+    every = -(-episode.length * max(1, n_pictures) // _MOST_PICTURES)
     pictures: dict[str, list[bytes]] = {}
+    depths: dict[str, list[bytes]] = {}
+    depth_sizes = dict(sizes)
     damaged: dict[str, str] = {}
     for camera in cameras:
-        pictures[camera] = []
+        pictures[camera.name] = []
         try:
-            for frame in source.frames(index, camera, every):
-                pictures[camera].append(jpeg(frame))
+            for frame in source.frames(index, camera.name, every):
+                pictures[camera.name].append(jpeg(frame))
         except DataError as error:
-            damaged[camera] = str(error)
-    return Clip(episode=episode, pictures=pictures, sizes=sizes, every=every, damaged=damaged)
+            damaged[camera.name] = str(error)
+        if camera.depth_range is None:
+            continue
+        depths[camera.name] = []
+        try:
+            for metres in source.depth(index, camera.name, every):
+                depth_sizes[camera.name] = metres.shape
+                depths[camera.name].append(_depth_jpeg(metres, camera.depth_range))
+        except DataError as error:
+            damaged[f"{camera.name}, depth"] = str(error)
+    return Clip(
+        episode=episode,
+        pictures=pictures,
+        depths=depths,
+        sizes=sizes,
+        depth_sizes=depth_sizes,
+        every=every,
+        damaged=damaged,
+    )
+
+
+def _depth_jpeg(metres: np.ndarray, depth_range: tuple[float, float]) -> bytes:
+    """Return a depth map (H, W) [m] as a JPEG file, made smaller before it has colours: their mean is no distance."""
+    height, width = metres.shape
+    share = min(1.0, _LONGEST / max(height, width))
+    small = resize_depth(metres, max(1, round(share * height)), max(1, round(share * width)))
+    return jpeg(depth_picture(small, depth_range))
 
 
 def jpeg(picture: np.ndarray, longest: int = _LONGEST) -> bytes:

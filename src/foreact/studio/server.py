@@ -148,9 +148,10 @@ def _add_routes(studio: Studio) -> None:
         return _answer(studio.picture(token, number, camera), "image/jpeg")
 
     @app.get("/studio/frame/{data:path}/{episode}/{frame}")
-    def frame(data: str, episode: int, frame: int, camera: str) -> Response:  # a camera's name may have a slash in it
+    def frame(data: str, episode: int, frame: int, camera: str, depth: bool = False) -> Response:
+        # A camera is no part of the path: its name may have a slash in it.
         try:
-            return _answer(studio.recordings[data].clip(episode).picture(camera, frame), "image/jpeg")
+            return _answer(studio.recordings[data].clip(episode).picture(camera, frame, depth=depth), "image/jpeg")
         except ForeactError:  # the page that asks has said why
             return _answer(None, "image/jpeg")
 
