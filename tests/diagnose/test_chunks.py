@@ -1,6 +1,7 @@
 """What comes out along recorded episodes: made-up chunks whose errors, lags, switches and jerks are known by hand."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from foreact.diagnose.replay import Replay, held_still, on_what
 from foreact.diagnose.shift import Shift, judge_shift, measure_shift
 from foreact.diagnose.smoothness import judge_smoothness, measure_smoothness
 from foreact.diagnose.tune_executor import measure
+from foreact.records import Episode
 
 EPISODES = [demonstration(index) for index in range(6)]
 
@@ -61,6 +63,33 @@ def test_baselines_are_what_one_would_do_by_hand() -> None:
     state = episode.state[tick]  # type: ignore[index]
     near = [((other.state[f] - state) / spread) ** 2 for other in others for f in range(40)]  # type: ignore[index]
     assert measured.baselines[NEAREST][tick] == pytest.approx(error(chunks[np.argmin(np.sum(near, axis=1))]), rel=1e-4)
+
+
+def test_an_error_in_one_part_of_the_episodes_is_found_there_however_long_they_are() -> None:
+    of, episodes = policy(), [*EPISODES, demonstration(6, length=24)]
+
+    def wrong_in_the_third_eighth(episode: Episode) -> Callable[[np.ndarray], np.ndarray]:
+        wrong = [10, 11, 12, 13, 14] if episode.length == 40 else [6, 7, 8]
+        return lambda frames: shown(episode)(frames) + np.isin(frames, wrong)[..., None] * np.array([0.3, 0.0])
+
+    replays = [replay_of(of, e, wrong_in_the_third_eighth(e)) for e in episodes]
+    finding = judge_open_loop(measure_open_loop(of, replays, episodes), FEATURES)
+    std = np.concatenate([episode.action for episode in episodes]).std(axis=0)
+    # Of 40 frames, chunks of 4 steps from frames 5 to 9 reach into it by 0, 0, 1, 2, 3, from 10 to 14 by 4, 4, 3, 2, 1;
+    # of 24 frames those from 3 to 5 by 1, 2, 3, from 6 to 8 by 3, 2, 1.
+    before, within = (n / (6 * 5 * 4 + 3 * 4) for n in (6 * 6 + 6, 6 * 14 + 6))
+    share_wrong = np.array([0, before, within, 0, 0, 0, 0, 0])
+    assert finding.evidence["by_phase"] == pytest.approx(share_wrong * 0.15 / std[0], rel=1e-5)
+    assert finding.verdict.endswith("25 to 37 % of the way")
+
+    still: list[list[float]] = [[] for _ in range(8)]
+    for episode in episodes:
+        assert episode.state is not None
+        for tick, state in enumerate(episode.state):
+            errors = np.abs(episode.action[tick : tick + CHUNK] - state) / std
+            still[8 * tick // episode.length] += errors.mean(axis=1).tolist()
+    expected = [np.mean(of_part) for of_part in still]
+    assert finding.evidence["baselines_by_phase"][HOLD] == pytest.approx(expected, rel=1e-4)
 
 
 def still_replays() -> list[Replay]:

@@ -23,6 +23,7 @@ from foreact.diagnose import (
     swap,
     training_curve,
 )
+from foreact.diagnose.pictures import DRAWINGS
 from foreact.diagnose.report import read_report
 from pages import ROOT, page_blocks, run_line
 
@@ -56,6 +57,13 @@ def test_the_pages_commands_write_what_it_says_and_every_question_stands_on_it(w
     report = read_report(written / "diagnosis" / "diagnosis.json")
     asked = {finding.question for finding in report.findings}
     assert asked == set(table("What is asked"))
+    drawn = {finding.question for finding in report.findings if finding.evidence}
+    pictures = {path.stem for path in (written / "diagnosis").glob("*.png")}
+    assert pictures == drawn | {f"{question}-dark" for question in drawn}
+
+
+def test_every_question_on_the_page_has_a_drawing() -> None:
+    assert set(DRAWINGS) == set(table("What is asked"))
 
 
 @pytest.mark.slow

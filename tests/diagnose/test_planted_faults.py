@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import lightning
 import numpy as np
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 
 from diagnose.needed_inputs import RUN, Scene, scenes, write
 from foreact.config import RunConfig
+from foreact.diagnose.pictures import draw
 from foreact.diagnose.report import Report, diagnose
 from foreact.policy.checkpoint import load_policy, save_policy
 from foreact.records import VectorStatistics
@@ -36,6 +38,8 @@ ACCUSATIONS = {
     "collapse": ("nearly one trajectory",),
 }
 """What a healthy policy must not be told, by question."""
+EXAMINED = 24
+"""Episodes of each report."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,9 @@ class Workshop:
     root: Path
     demonstrations: list[Scene]
 
-    def write(self, name: str, change: Callable[[Scene], Scene] = lambda scene: scene) -> Path:
-        """Write the demonstrations, each changed."""
-        return write(self.root / name, [change(scene) for scene in self.demonstrations])
+    def changed(self, name: str, change: Callable[[Scene], Scene]) -> Path:
+        """Write as many of the demonstrations as are examined, each changed."""
+        return write(self.root / name, [change(scene) for scene in self.demonstrations[:EXAMINED]])
 
     def train(self, name: str, data: Path, run: RunConfig = RUN, callbacks: Sequence[Callback] = ()) -> Path:
         """Train and return the run."""
@@ -56,7 +60,7 @@ class Workshop:
 
     def examine(self, run: Path, data: Path | None = None) -> Report:
         """Ask all questions."""
-        return diagnose(run, data=data, episodes=24, cache_dir=self.root / "cache")
+        return diagnose(run, data=data, episodes=EXAMINED, cache_dir=self.root / "cache")
 
 
 def short(steps: int, **changes: object) -> RunConfig:
@@ -67,11 +71,13 @@ def short(steps: int, **changes: object) -> RunConfig:
 
 
 def verdict(report: Report, question: str) -> str:
-    """Return the answer, which must be more than a remark."""
+    """Return the answer, which must be more than a remark, with a remedy and a picture."""
     finding = report.finding(question)
     assert finding is not None, question
     assert finding.severity in ("fault", "warning"), finding.verdict
     assert finding.remedy, "whoever is told a fault is told what helps"
+    with TemporaryDirectory() as folder:
+        assert draw(finding, Path(folder) / "seen.png"), "and shown it"
     return finding.verdict
 
 
@@ -82,7 +88,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture(scope="module")
 def data(workshop: Workshop) -> Path:
-    return workshop.write("data")
+    return write(workshop.root / "data", workshop.demonstrations)
+
+
+@pytest.fixture(scope="module")
+def untold(workshop: Workshop) -> Path:
+    """Half of the demonstrations go one way and half the other, and nothing says which."""
+    return write(workshop.root / "untold", scenes(150, seed=1, untold=True))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +116,7 @@ def test_a_healthy_policy_is_accused_of_nothing(workshop: Workshop, healthy: Pat
 
 
 def test_cameras_in_each_others_place_are_named(workshop: Workshop, healthy: Path) -> None:
-    swapped = workshop.write("swapped", lambda of: replace(of, overhead=of.wrist, wrist=of.overhead))
+    swapped = workshop.changed("swapped", lambda of: replace(of, overhead=of.wrist, wrist=of.overhead))
     report = workshop.examine(healthy, swapped)
     assert "overhead and wrist in each other's place" in verdict(report, "pictures")
 
@@ -125,12 +137,12 @@ def test_cameras_swapped_in_a_few_episodes_alone_are_named_with_the_episodes(wor
 
 
 def test_red_and_blue_exchanged_are_named(workshop: Workshop, healthy: Path) -> None:
-    bgr = workshop.write("bgr", lambda of: replace(of, overhead=of.overhead[..., ::-1], wrist=of.wrist[..., ::-1]))
+    bgr = workshop.changed("bgr", lambda of: replace(of, overhead=of.overhead[..., ::-1], wrist=of.wrist[..., ::-1]))
     assert "pictures: red and blue exchanged" in verdict(workshop.examine(healthy, bgr), "pictures")
 
 
 def test_pictures_in_0_to_1_are_named(workshop: Workshop, healthy: Path) -> None:
-    dark = workshop.write("dark", lambda of: replace(of, overhead=of.overhead // 200, wrist=of.wrist // 200))
+    dark = workshop.changed("dark", lambda of: replace(of, overhead=of.overhead // 200, wrist=of.wrist // 200))
     assert "are black to the network: no value is above " in verdict(workshop.examine(healthy, dark), "normalisation")
 
 
@@ -153,7 +165,7 @@ def test_a_checkpoint_whose_statistics_do_not_fit_is_named_with_the_dimension(
     workshop: Workshop, healthy: Path
 ) -> None:
     """The data are in degrees, the policy was trained in radians."""
-    in_degrees = workshop.write(
+    in_degrees = workshop.changed(
         "degrees", lambda of: replace(of, start=np.degrees(of.start), goal=np.r_[of.goal[:2], np.degrees(of.goal[2:])])
     )
     said = verdict(workshop.examine(healthy, in_degrees), "normalisation")
@@ -162,20 +174,17 @@ def test_a_checkpoint_whose_statistics_do_not_fit_is_named_with_the_dimension(
     assert "state 'd'" in said or "action 'd'" in said or "state 'c'" in said
 
 
-def test_a_policy_that_averages_two_ways_since_its_latent_is_unused_is_named(workshop: Workshop) -> None:
-    untold = write(workshop.root / "untold", scenes(150, seed=1, untold=True))
+def test_a_policy_that_averages_two_ways_since_its_latent_is_unused_is_named(workshop: Workshop, untold: Path) -> None:
     run = workshop.train("averaging", untold, short(120))
     said = verdict(workshop.examine(run), "latent")
     assert said.startswith("the latent is unused (posterior collapse)")
     assert "fall into two groups" in said
 
 
-def test_a_latent_that_inference_lacks_is_named(workshop: Workshop) -> None:
+def test_a_latent_that_inference_lacks_is_named(workshop: Workshop, untold: Path) -> None:
     """Without the KL term the decoder reads from the latent which way the demonstration went."""
     recipe = short(120)
-    run = workshop.train(
-        "leaning", workshop.root / "untold", replace(recipe, policy=replace(recipe.policy, kl_weight=1e-5))
-    )
+    run = workshop.train("leaning", untold, replace(recipe, policy=replace(recipe.policy, kl_weight=1e-5)))
     assert verdict(workshop.examine(run), "latent").startswith("the latent is needed, and inference has none")
 
 

@@ -89,7 +89,7 @@ def test_a_report_comes_back_from_its_json_as_it_was(ignoring: Report, tmp_path:
     page = write_report(ignoring, tmp_path / "out")
     assert read_report(tmp_path / "out" / "diagnosis.json") == ignoring
     pictures = {path.stem for path in (tmp_path / "out").glob("*.png") if not path.stem.endswith("-dark")}
-    assert pictures >= {"swap", "sensitivity", "collapse", "inputs", "attention"}
+    assert pictures == {finding.question for finding in ignoring.findings if finding.evidence}
     text = page.read_text()
     assert text.count("data:image/png;base64,") == 2 * len(pictures), "each for a light and for a dark page"
     assert "http" not in text, "the page needs no network"

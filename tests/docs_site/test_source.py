@@ -132,3 +132,11 @@ def test_the_walkthrough_goes_from_configuration_to_action() -> None:
     headings = [heading.partition(":")[0] for heading in parts[::2]]
     assert headings == [*order, "Gradient flow", "Optimiser", "Action"]
     assert all(":::{block}" in body for body in parts[1::2])
+
+
+def test_the_walkthrough_explains_the_temporal_ensemble_with_the_shapes_of_the_preset_that_has_it() -> None:
+    action = (ROOT / "docs/walkthrough_code.md").read_text().split("\n## Action\n")[1].split("\n## ")[0]
+    for method, shape in (("__init__", "self._share (T)"), ("add", "chunk (T, A)")):
+        block = f":::{{block}} foreact_runtime.temporal_ensemble.TemporalEnsemble.{method}\n"
+        assert block in action
+        assert f"  r1pro: {shape}\n" in action.split(block)[1].split("\n:::\n")[0]

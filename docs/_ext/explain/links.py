@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -102,11 +102,18 @@ def _fault(page: Path, path: str, fragment: str, pages: dict[Path, _Page]) -> st
 
 
 def _unreachable(link: str) -> str:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(link, method="HEAD"), timeout=_SECONDS):
-            return ""
-    except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        return str(error)
+    """Why a link to elsewhere is dead; empty where it answers.
+
+    Some hosts refuse HEAD alone, so GET has the last word.
+    """
+    fault = ""
+    for method in ("HEAD", "GET"):
+        try:
+            with urllib.request.urlopen(urllib.request.Request(link, method=method), timeout=_SECONDS):
+                return ""
+        except (OSError, HTTPException, ValueError) as error:
+            fault = str(error) or type(error).__name__
+    return fault
 
 
 def main(arguments: list[str]) -> int:

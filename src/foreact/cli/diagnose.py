@@ -16,8 +16,8 @@ class DiagnoseOptions:
     """Find out why a policy does not work, before it is rolled out.
 
     Does it use what it is told and shown, does every part of it learn, do its pictures and its normalisation fit the
-    data, are its chunks like the demonstrations? Writes diagnosis.json, diagnosis.html and a picture a question. The
-    exit code is 0 whatever is found.
+    data, are its chunks like the demonstrations? Writes diagnosis.json, diagnosis.html and, for each question of which
+    something was measured, a picture. The exit code is 0 whatever is found.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
