@@ -1,15 +1,24 @@
-"""A studio with an untrained policy and a data set, and a browser to look at it with."""
+"""A studio with untrained policies and data sets, and a browser to look at it with."""
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from foreact.data.dataset import ChunkDataset
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
+from foreact.data.selection import select_features
+from foreact.data.source import open_source
+from foreact.data.statistics import robot_statistics
 from foreact.deploy.export_bundle import export_bundle
+from foreact.policy.checkpoint import save_policy
+from foreact.policy.inputs import network_statistics
+from foreact.policy.policy import Policy
 from foreact.records import Features
 from foreact.sim.record import RecordConfig, record
 from foreact.sim.task import level
@@ -38,6 +47,25 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory, sim_recording: Path)
     """A policy that moves the arm somewhere."""
     path = tmp_path_factory.mktemp("studio") / "untrained"
     save_untrained(sim_recording, path, TINY)
+    return path
+
+
+CURED = replace(TINY, conditioning=("token", "crop", "frame"), cue_crop=0.5)
+"""Ways that have trained policies follow the coordinate; of a small picture half is around it."""
+
+
+@pytest.fixture(scope="session")
+def cured_run(tmp_path_factory: pytest.TempPathFactory, sim_recording: Path) -> Path:
+    """A policy that sees what is around the coordinate, and moves the hand; untrained too."""
+    path = tmp_path_factory.mktemp("studio") / "cured"
+    source = open_source(sim_recording)
+    features = select_features(source.features, CURED)
+    blind = replace(features, cameras=())
+    samples = ChunkDataset(source, source.episode_indices, features=blind, chunk_size=CURED.chunk_size)
+    seen = network_statistics(features, [samples.vectors(range(len(samples)))])
+    statistics = {**seen, **robot_statistics(samples.episodes, features)}
+    torch.manual_seed(0)
+    save_policy(path, Policy(config=CURED, features=features, statistics=statistics))
     return path
 
 
@@ -77,10 +105,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def studio(untrained_run: Path, sim_recording: Path, dataset: Path, jumping: Path) -> Iterator[RunningStudio]:
-    """With the expert, an untrained policy and three data sets, and room for two."""
+def studio(
+    untrained_run: Path, cured_run: Path, sim_recording: Path, dataset: Path, jumping: Path
+) -> Iterator[RunningStudio]:
+    """With the expert, two untrained policies and three data sets, and room for two."""
     data = [str(path) for path in (sim_recording, dataset, jumping)]
-    running = RunningStudio(str(untrained_run), "--data", *data, "--max-sessions", "2", "--level", "L1")
+    running = RunningStudio(str(untrained_run), str(cured_run), "--data", *data, "--max-sessions", "2", "--level", "L1")
     yield running
     running.stop()
 

@@ -1,12 +1,19 @@
 """Who may see the studio."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from foreact.cli.main import run
 from foreact.studio.door import COOKIE, Door
+from foreact.studio.shelf import short_names
+from studio.running import RunningStudio
 
 
 async def inside(scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,3 +108,37 @@ def test_the_key_comes_in_a_header_or_once_in_a_form_and_then_in_a_cookie_that_d
     begun_anew = Door(inside, api_key="sesame", host="0.0.0.0")
     assert status(begun_anew, cookie=pair) == 200
     assert status(Door(inside, api_key="other", host="0.0.0.0"), cookie=pair) == 401
+
+
+def test_the_command_listens_to_the_network_only_with_a_key_or_where_that_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("sesame\n")
+    alone = "on '0.0.0.0' the whole network could command the robot's policy"
+    later = "--max-sessions is 0"  # which is looked at next, so that nothing is ever served here
+    for options, message in (
+        ([], alone),
+        (["--insecure"], later),
+        (["--api-key-file", str(tmp_path / "key")], later),
+    ):
+        assert run(["studio", "--host", "0.0.0.0", "--max-sessions", "0", *options]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_pictures_are_those_of_the_data_sets_that_were_given_and_of_no_other_path(
+    studio: RunningStudio, sim_recording: Path, dataset: Path, jumping: Path
+) -> None:
+    (name, *_) = short_names([sim_recording, dataset, jumping])
+
+    def answer(data: str) -> int:
+        try:
+            with urlopen(f"{studio.url}/studio/frame/{quote(data)}/0/0?camera=overhead", timeout=60) as found:
+                return int(found.status)
+        except HTTPError as error:
+            with error:
+                return error.code
+
+    assert answer(name) == 200
+    for path in (str(sim_recording), str(sim_recording).lstrip("/"), f"{name}/.", f"./{name}", f"{name}/../{name}", ""):
+        assert answer(path) == 404, path

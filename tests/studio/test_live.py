@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from foreact.studio.live import MOST_CONFUSERS, NEAREST, Live
 from foreact.studio.setup import Prediction, Setup, Snapshot
 from foreact.studio.shelf import EXPERT, OpenedPolicy, SharedPolicy, Shelf, executed, short_names
 from foreact_runtime.keys import image_key
-from foreact_runtime.limits import Limits
+from foreact_runtime.limits import KINDS, Limits
 from foreact_runtime.settings import ExecutorSettings
 from studio.sim_policy import FEATURES, STEPS, Written, observation, stays, told
 
@@ -85,6 +86,47 @@ def test_a_click_on_a_block_has_that_block_picked(expert: Live) -> None:
     again = read_click(after, tuple(to_pixels(after.overhead, after.blocks[0].now[None])[0]))
     assert again is not None
     assert again.point == pytest.approx(other)
+
+
+def test_a_click_may_let_the_arm_go_on_from_where_it_is(expert: Live) -> None:
+    expert.pause(True)
+    expert.begin(as_drawn=True)
+    for _ in range(7):
+        expert.step()
+    before = wait(expert, lambda of: of.is_paused and of.tick == 8 and of.clicked is None)
+    start, there = before.states[0], before.states[-1]
+    assert np.abs(there - start).max() > 0.1
+    expert.pick(1, before.blocks[1].placed, keep_arm=True)
+    after = wait(expert, lambda of: of.clicked is not None)
+    assert after.states[0] == pytest.approx(there)
+    assert after.blocks[0].placed == pytest.approx(before.blocks[1].placed)
+    expert.pick(1, before.blocks[0].placed)
+    again = wait(expert, lambda of: of.clicked is not None and np.allclose(of.clicked, before.blocks[0].placed))
+    assert again.states[0] == pytest.approx(start)
+    expert.begin(as_drawn=True)
+    expert.pause(False)
+
+
+def test_a_scene_beside_another_has_its_blocks_its_click_and_its_noise_from_then_on() -> None:
+    shelf, setup = OneShelf(Written(stays)), Setup(policy="written", level="L2", seed=3)
+    one = Live(shelf, setup)
+    one.pause(True)
+    one.move_block(1, np.array([0.17, 0.1]))
+    one.pick(1, np.array([0.2, 0.02]))
+    one.pick(1, np.array([0.18, 0.09]))
+    before = wait(one, lambda of: of.clicked is not None and of.clicked[0] == 0.18)
+    other = Live(shelf, setup, scene_of=one)
+    other.pause(True)
+    beside = wait(other, lambda of: True)
+    assert beside.clicked == pytest.approx(before.clicked)
+    assert beside.cue == pytest.approx(before.cue)
+    assert [of.placed.tolist() for of in beside.blocks] == [of.placed.tolist() for of in before.blocks]
+    cues = []
+    for live in (one, other):
+        live.pick(0, np.array([0.21, 0.0]))
+        cues.append(wait(live, lambda of: of.clicked is not None and of.clicked[0] == 0.21).cue)
+        live.close()
+    assert cues[0] == pytest.approx(cues[1])
 
 
 def test_pixel_and_table_are_each_others_inverse_for_the_camera_that_was_drawn() -> None:
@@ -174,22 +216,30 @@ def test_what_a_policy_is_told_is_the_click_with_the_noise_that_was_set() -> Non
 
 
 def test_limits_are_counted_by_joint_and_the_plan_is_what_will_be_sent() -> None:
-    def leaps(observation: object) -> np.ndarray:
+    def turns(observation: object) -> np.ndarray:
         chunk = stays(observation)  # type: ignore[arg-type]
-        chunk[:, 0] += 1.0
+        chunk[:, 0] += 0.2 * np.arange(STEPS, dtype=np.float32)
         return chunk
 
     none = (None,) * 5
-    policy = Written(leaps, limits=Limits(velocity=(0.5, *none)))
+    policy = Written(turns, limits=Limits(velocity=(0.5, *none)))
     live = Live(OneShelf(policy), Setup(policy="written", seed=3))
     live.shows_plan = True
-    snapshot = wait(live, lambda of: of.tick == 4)
     live.pause(True)
+    for _ in range(3):
+        live.step()
+    snapshot = wait(live, lambda of: of.tick == 4)
+    # The first command may go anywhere, each of the three further ones by 0.5 rad/s at 10 Hz; 2 rad/s are asked for.
+    assert np.diff(snapshot.sent[:, 0]) == pytest.approx(0.05, abs=1e-6)
     assert snapshot.limited is not None
-    # The first command may go anywhere, each further one by 0.5 rad/s at 10 Hz; the state has followed meanwhile.
-    assert snapshot.limited.counts[:, 1:].sum() == 0
-    steps = np.abs(np.diff(snapshot.sent[:, 0]))
-    assert steps.max() <= 0.05 + 1e-6
+    counts = np.zeros((len(KINDS), 6), int)
+    counts[KINDS.index("velocity"), 0] = 3
+    assert snapshot.limited.counts.tolist() == counts.tolist()
+    assert snapshot.limited.ticks == 3
+    pan, *others = joint_panels(snapshot).split("</figure>")[:6]
+    assert '<span class="limited">limited: velocity 3x</span>' in pan
+    assert ", limited velocity 3x" in pan.partition("aria-label")[2]
+    assert not [of for of in others if "limited" in of]
     assert snapshot.plan is not None
     planned = {snapshot.plan.tick + i: action for i, action in enumerate(snapshot.plan.actions)}
     live.step()
@@ -199,11 +249,52 @@ def test_limits_are_counted_by_joint_and_the_plan_is_what_will_be_sent() -> None
     live.close()
 
 
-def test_a_late_chunk_holds_the_arm_where_the_executor_waits() -> None:
-    live = Live(OneShelf(Written(stays, n_action_steps=2)), Setup(policy="written", seed=3, delay=0.3))
+def test_a_late_chunk_holds_the_arm_where_the_executor_waits_and_where_it_asks_ahead_it_does_not() -> None:
+    policy = Written(stays, n_action_steps=2)
+    live = Live(OneShelf(policy), Setup(policy="written", seed=3, delay=0.3))
     snapshot = wait(live, lambda of: of.tick >= 12)
     # The first chunk is waited for; then two actions and three held ticks take turns.
     assert snapshot.stalls in (6, 7)
+    assert np.diff([of.tick for of in snapshot.predictions]) == [5]
+    live.change(replace(live.setup, mode="asynchronous"))
+    snapshot = wait(live, lambda of: of.setup.mode == "asynchronous" and of.tick >= 12)
+    # A chunk of 8 is asked for as soon as the one before is there: three ticks later it has 5 left.
+    assert snapshot.stalls == 0
+    assert np.diff([of.tick for of in snapshot.predictions]) == [3]
+    live.close()
+
+
+def test_an_ensemble_plans_and_sends_the_weighted_mean_of_the_chunks_that_are_drawn() -> None:
+    asked = count()
+
+    def each_further(observation: object) -> np.ndarray:
+        chunk = stays(observation)  # type: ignore[arg-type]
+        chunk[:, 0] += 0.05 * next(asked) ** 2
+        return chunk
+
+    live = Live(OneShelf(Written(each_further)), Setup(policy="written", seed=3, mode="ensemble"))
+    live.shows_plan = True
+    live.pause(True)
+    for _ in range(3):
+        live.step()
+    snapshot = wait(live, lambda of: of.tick == 4)
+    assert [of.tick for of in snapshot.predictions] == [0, 1, 2, 3]
+
+    def mean_at(tick: int, of: Snapshot) -> np.ndarray:
+        """The paper's: w_i = exp(-m i) with m = 0.01, i = 0 for the oldest."""
+        rows = [one.actions[tick - one.tick] for one in of.predictions if tick < one.tick + STEPS]
+        return np.average(rows, axis=0, weights=np.exp(-0.01 * np.arange(len(rows))))
+
+    assert snapshot.plan is not None
+    assert snapshot.plan.tick == 4
+    assert len(snapshot.plan.actions) == 7  # the latest chunk, of tick 3, reaches furthest
+    for ahead, action in enumerate(snapshot.plan.actions):
+        assert action == pytest.approx(mean_at(4 + ahead, snapshot), abs=1e-6)
+    assert joint_panels(snapshot).count('class="plan"') == 6
+    assert joint_panels(snapshot).count('class="chunk"') == 6 * 4
+    live.step()
+    later = wait(live, lambda of: of.tick == 5)
+    assert later.sent[4] == pytest.approx(mean_at(4, later), abs=1e-6)
     live.close()
 
 

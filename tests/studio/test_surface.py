@@ -7,7 +7,6 @@ from contextlib import closing
 from functools import partial
 from operator import ne
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,11 +16,24 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from foreact.sim.scene import ACTION_NAMES
 from studio.conftest import JUMP
 from studio.running import RunningStudio
-from studio.visiting import LONG, choose, eventually, open_data, open_live, outcome, place_of_block, wait_for_picture
+from studio.visiting import (
+    LONG,
+    choose,
+    eventually,
+    open_data,
+    open_live,
+    outcome,
+    pause_at_the_start,
+    place_of_block,
+    put_beside,
+    wait_for_picture,
+)
 
 pytestmark = pytest.mark.slow
 
 SVG = "{http://www.w3.org/2000/svg}"
+YELLOW, BLUE = (255, 235, 0), (124, 231, 255)
+"""Of the paths in three dimensions."""
 
 
 def shown_frame(page: Page) -> int:
@@ -87,55 +99,6 @@ def test_pages_of_data_sets_are_bounded_too(browser: Browser, studio: RunningStu
         expect(pages[2].get_by_role("button", name="Inspect")).to_be_visible(timeout=LONG)
 
 
-# Of all visible text: its colour and the ground behind it, as the browser has computed them.
-_TEXTS = """() => {
-  const rgba = (text) => { const c = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-    c.fillStyle = text; c.fillRect(0, 0, 1, 1); return [...c.getImageData(0, 0, 1, 1).data].map(v => v / 255); };
-  const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
-  const ground = (of) => { const layers = [];
-    for (let at = of; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
-    return layers.reverse().reduce((below, top) => over(top, below), [1, 1, 1]); };
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  while (walk.nextNode()) {
-    const of = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
-    if (!text || !of.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
-    if (of.closest('svg, style, script, .q-icon, .disabled, [disabled]')) continue;
-    const below = ground(of);
-    found.push({text, letters: over(rgba(getComputedStyle(of).color), below), ground: below});
-  }
-  return found;
-}"""
-
-
-def contrast(one: list[float], other: list[float]) -> float:
-    """WCAG 2.1's ratio of two sRGB colours in 0..1."""
-
-    def luminance(of: list[float]) -> float:
-        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in of]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read(browser: Browser, studio: RunningStudio, scheme: Literal["light", "dark"]) -> None:
-    assert contrast([0, 0, 0], [1, 1, 1]) == pytest.approx(21)
-    with closing(browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)) as context:
-        page = context.new_page()
-        for address in ("", "/data"):
-            page.goto(studio.url + address)
-            expect(page.locator("section").first).to_be_visible(timeout=LONG)
-            expect(page.get_by_role("combobox").first).to_be_visible(timeout=LONG)
-            page.wait_for_timeout(1500)  # colours fade in
-            page.get_by_role("combobox").first.focus()  # its name has another colour then
-            texts: list[dict[str, Any]] = eventually(page, lambda: page.evaluate(_TEXTS), lambda of: len(of) > 15)
-            is_dark = sum(contrast(of["ground"], [0, 0, 0]) < 3 for of in texts) > len(texts) / 2
-            assert is_dark == (scheme == "dark")
-            ratios = {of["text"][:40]: round(contrast(of["letters"], of["ground"]), 2) for of in texts}
-            assert not {text: ratio for text, ratio in ratios.items() if ratio < 4.5}
-
-
 def picture_of(canvas: Locator) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB"), np.float64)
 
@@ -157,6 +120,36 @@ def test_the_view_in_three_dimensions_shows_the_scene_and_follows_it(page: Page,
 
 def n_colours(picture: np.ndarray) -> int:
     return len({tuple(of) for of in (picture[::4, ::4].reshape(-1, 3) // 24).astype(int)})
+
+
+def n_like(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """How many pixels have a colour that no light has changed."""
+    return int((np.abs(picture - colour).max(axis=2) < 12).sum())
+
+
+def test_the_predicted_chunk_is_a_path_in_space_and_the_second_scenes_is_blue(
+    page: Page, studio: RunningStudio
+) -> None:
+    open_live(page, studio, policy="untrained")
+    wait_for_picture(page)
+    pause_at_the_start(page)
+    canvas = page.locator(".scene3d canvas").first
+    canvas.scroll_into_view_if_needed()
+
+    def paths(scenes: tuple[bool, bool]) -> None:
+        eventually(
+            page,
+            lambda: tuple(n_like(picture_of(canvas), colour) for colour in (YELLOW, BLUE)),
+            lambda of: tuple(n > 0 for n in of) == scenes,  # the arm may hide most of one
+        )
+
+    paths((True, False))
+    put_beside(page, "cured")
+    paths((True, True))
+    choose(page, "Policy", "expert")  # who predicts nothing
+    paths((False, True))
+    choose(page, "Beside it", "nobody")
+    paths((False, False))
 
 
 # Mean colour of the overhead picture; 0 while the browser loads the next one.
@@ -184,9 +177,14 @@ def test_what_is_set_by_keys_is_so_in_the_scene(page: Page, studio: RunningStudi
     page.get_by_role("button", name="Next seed").click()
     expect(page.get_by_text(re.compile("cue [1-9][0-9]* mm from the block"))).to_be_visible(timeout=LONG)
     expect(page.get_by_text(re.compile("stalled"))).to_be_hidden()
-    page.get_by_role("slider", name="Delay").press("End")
+    delay = page.get_by_role("slider", name="Delay")
+    for set_to in ("50 ms", "100 ms", "150 ms", "200 ms"):
+        delay.press("ArrowRight")
+        expect(page.get_by_text(set_to, exact=True)).to_be_visible(timeout=LONG)
     expect(page.get_by_text(re.compile(r"stalled \d+ ticks"))).to_be_visible(timeout=LONG)
-    page.get_by_role("slider", name="Delay").press("Home")
+    choose(page, "Execution", "asynchronous")  # the next chunk is asked for two ticks before it is needed
+    expect(page.get_by_text(re.compile(r"^tick (1[2-9]|[2-9]\d|\d{3}), (?!.*stalled)"))).to_be_visible(timeout=LONG)
+    delay.press("Home")
 
     chunks = page.locator(".panels svg.panel").first.locator("polyline.chunk")
     choose(page, "Execution", "ensemble")
@@ -219,13 +217,13 @@ def test_what_is_set_by_keys_is_so_in_the_scene(page: Page, studio: RunningStudi
 def test_the_scene_that_is_looked_into_can_be_chosen(page: Page, studio: RunningStudio) -> None:
     open_live(page, studio)
     expect(page.get_by_role("button", name="second scene")).to_be_hidden()
-    page.get_by_role("combobox", name="Beside it").click()
-    page.get_by_role("option").filter(has_text="untrained").click()
-    expect(page.get_by_test_id("outcome")).to_have_count(2)
+    put_beside(page, "untrained")
     expect(page.get_by_text("the scripted expert predicts no chunks")).to_be_visible(timeout=LONG)
     page.get_by_role("button", name="second scene").click()
     expect(page.locator("svg.panel polyline.plan").first).to_be_attached(timeout=LONG)
-    expect(page.get_by_text(re.compile("limits changed the action in"))).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(re.compile(r"limits changed the action in [1-9]\d* of \d+ ticks"))).to_be_visible(
+        timeout=LONG
+    )
     page.get_by_role("tab", name="Why it goes there").click()
     page.get_by_role("button", name="Where would a click lead?").click()
     expect(page.get_by_text(re.compile(r"the arm follows -?\d+% of the click"))).to_be_visible(timeout=LONG)
@@ -287,3 +285,36 @@ def test_a_block_is_moved_by_arrow_keys_the_way_that_the_picture_shows(page: Pag
         assert sign * (after[axis] - before[axis]) > 3, f"{key}: {before} to {after}"
     assert button.get_attribute("id") == made_once, "made anew, it would lose the focus"
     expect(outcome(page)).to_have_text("paused")
+
+
+def test_an_answer_is_about_now_or_the_start_and_comes_again_where_somebody_keeps_asking(
+    page: Page, studio: RunningStudio
+) -> None:
+    open_live(page, studio, policy="untrained")
+    wait_for_picture(page)
+    page.get_by_role("tab", name="Why it goes there").click()
+    question = page.get_by_role("button", name="Where would a click lead?")
+
+    def ends() -> list[str]:
+        lines = page.locator("svg.map line.leads")
+        return list(lines.evaluate_all("of => of.map(line => `${line.getAttribute('x2')} ${line.getAttribute('y2')}`)"))
+
+    pause_at_the_start(page)
+    question.click()
+    first = eventually(page, ends, bool)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text(re.compile(r"^tick (9|\d{2,3}), "))).to_be_visible(timeout=LONG)
+    page.get_by_role("button", name="Pause").click()
+    question.click()
+    later = eventually(page, ends, lambda of: of != first)
+    page.get_by_role("button", name="at the start").click()
+    question.click()
+    eventually(page, ends, lambda of: of == first)
+    page.get_by_role("button", name="now", exact=True).click()
+    question.click()
+    eventually(page, ends, lambda of: of == later)
+    page.get_by_role("button", name="Again").click()
+    page.wait_for_timeout(2500)  # nobody keeps asking
+    assert ends() == later
+    page.get_by_role("switch", name="keep asking").click()
+    eventually(page, ends, lambda of: of == first)

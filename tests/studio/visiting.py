@@ -1,9 +1,10 @@
 """What a visitor of the studio does, and where things are on the page."""
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from studio.running import RunningStudio
 
@@ -43,6 +44,13 @@ def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("option", name=option, exact=True).click()
 
 
+def put_beside(page: Page, policy: str) -> None:
+    """Have a second scene with the policy whose name has this in it."""
+    page.get_by_role("combobox", name="Beside it").click()
+    page.get_by_role("option").filter(has_text=policy).click()
+    expect(page.get_by_test_id("outcome")).to_have_count(2)
+
+
 def wait_for_picture(page: Page) -> None:
     """Wait until the overhead camera's picture is there."""
     page.wait_for_function(
@@ -50,13 +58,41 @@ def wait_for_picture(page: Page) -> None:
     )
 
 
-def place_of_block(page: Page, number: int) -> tuple[float, float]:
-    """Where the picture shows a block, in pixels of the screen from its corner."""
-    label = page.locator(".overhead svg text.number").nth(number - 1)
+def pause_at_the_start(page: Page) -> None:
+    """Stop the clock, and have the scene begin again: the first tick is played."""
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Again").click()
+    expect(page.get_by_text(re.compile("^tick 1, ")).first).to_be_visible(timeout=LONG)
+    expect(outcome(page)).to_have_text("paused")
+
+
+def place_of_block(page: Page, number: int, scene: int = 0) -> tuple[float, float]:
+    """Where a scene's picture shows a block, in pixels of the screen from its corner."""
+    label = page.locator(".overhead").nth(scene).locator("text.number").nth(number - 1)
     x, y = (float(str(label.get_attribute(axis))) for axis in ("x", "y"))
-    box = page.locator(".overhead img").first.bounding_box()
-    assert box is not None
+    box = corner_and_size(page, scene)
     return (x - 15) * box["width"] / 384, (y + 11) * box["height"] / 384
+
+
+def drag_block(page: Page, number: int, share: tuple[float, float], scene: int = 0) -> tuple[float, float]:
+    """Take a block in a scene's picture to a share of its width and height; return that place in pixels."""
+    x, y = place_of_block(page, number, scene)
+    box = corner_and_size(page, scene)
+    goal = (share[0] * box["width"], share[1] * box["height"])
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + goal[0], box["y"] + goal[1], steps=5)
+    page.mouse.up()
+    return goal
+
+
+def corner_and_size(page: Page, scene: int = 0) -> FloatRect:
+    """Where a scene's overhead picture is on the screen."""
+    picture = page.locator(".overhead img").nth(scene)
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    assert box is not None
+    return box
 
 
 def eventually(page: Page, look: Callable[[], T], is_so: Callable[[T], bool]) -> T:
