@@ -1,7 +1,6 @@
 """The page about LeRobot runs: every command and code block of ours, on two small policies."""
 
 import pickle
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ import torch
 from deploy.lerobot_files import write_data, write_lerobot, write_ours
 from deploy.original_act import OriginalACT
 from foreact import load_policy
-from foreact.cli.main import run
-from pages import page_blocks
+from pages import page_blocks, run_line
 
 PAGE = "lerobot.md"
 
@@ -34,9 +32,7 @@ def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytes
             exec(compile(body, PAGE, "exec"), {})
         elif language == "sh":
             for line in body.splitlines():
-                command, *arguments = shlex.split(line)
-                assert command == "foreact"
-                assert run(arguments) == 0
+                run_line(line)
     assert load_policy("imported_act").features.cameras[0].width == 96
     assert load_policy("bundle").executor_settings.limits.velocity == (0.5, None)
     assert None not in load_policy("guarded").executor_settings.limits.velocity

@@ -2,15 +2,14 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
-from foreact.cli.main import run as foreact
 from foreact.data.source import open_source
 from foreact.inspection.report import inspect
 from inspection.made_up import clean
+from pages import run_line
 
 PAGE = (Path(__file__).parents[2] / "docs" / "inspect.md").read_text()
 
@@ -21,9 +20,7 @@ def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
     lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
     assert len(lines) == 3
     for line in lines:
-        words = shlex.split(line)
-        assert words[0] == "foreact"
-        assert foreact(words[1:]) == 0, line
+        run_line(line)
     assert (tmp_path / "inspection-demos" / "inspection.html").is_file()
     assert inspect(open_source("demos"), frames=0).episodes == 10
 

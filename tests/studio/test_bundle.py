@@ -8,7 +8,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio.running import RunningStudio
-from studio.visiting import LONG, choose, eventually, open_live, outcome, place_of_block, wait_for_picture
+from studio.visiting import (
+    LONG,
+    choose,
+    corner_and_size,
+    eventually,
+    open_live,
+    outcome,
+    place_of_block,
+    wait_for_picture,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -44,8 +53,7 @@ def place_of_cue(page: Page) -> tuple[float, float]:
     """Where the picture shows what the policy is told, in pixels of the screen from its corner."""
     arms = str(page.locator(".overhead svg path.cue").first.get_attribute("d"))
     x, y = np.array(re.findall(r"[-\d.]+", arms), float).reshape(-1, 2).mean(axis=0)
-    box = page.locator(".overhead img").first.bounding_box()
-    assert box is not None
+    box = corner_and_size(page)
     return x * box["width"] / 384, y * box["height"] / 384
 
 
