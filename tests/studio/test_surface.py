@@ -67,6 +67,22 @@ def test_a_finding_is_marked_over_the_slider_and_behind_the_curves_and_a_click_o
     assert abs(middle["x"] + middle["width"] / 2 - thumb) < 12
 
 
+def test_a_slider_pressed_faster_than_the_server_answers_counts_every_press(page: Page, studio: RunningStudio) -> None:
+    open_data(page, studio, "jumping", 0)
+    slider = page.get_by_role("slider", name="frame")
+    slider.focus()
+    for _ in range(50):
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_text(re.compile("^frame 50, "))).to_be_visible()
+    expect(slider).to_have_value("50")
+    # What the server says afterwards still moves it, back to where it said before too.
+    page.get_by_role("button", name="one frame on").click()
+    expect(slider).to_have_value("51")
+    slider.press("ArrowLeft")
+    page.get_by_role("button", name="one frame on").click()
+    expect(slider).to_have_value("51")
+
+
 def test_every_control_of_a_data_set_is_reached_by_tab_in_the_order_of_the_page(
     page: Page, studio: RunningStudio
 ) -> None:
