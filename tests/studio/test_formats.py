@@ -92,13 +92,13 @@ def test_a_clip_has_what_other_libraries_find_in_the_files(found_in: tuple[Path,
     assert clip.episode.state is not None
     np.testing.assert_array_equal(clip.episode.state, found.state.astype(np.float32))
     np.testing.assert_array_equal(clip.episode.action, found.action.astype(np.float32))
-    assert set(clip.depths) == set(found.depth)
+    assert {camera for camera, is_depth in clip.tracks if is_depth} == set(found.depth)
     for camera, pictures in found.pictures.items():
-        assert len(clip.pictures[camera]) == len(pictures)
+        assert len(clip.tracks[camera, False].pictures) == len(pictures)
         for frame in range(len(pictures)):
             assert_is(opened(clip.picture(camera, frame)), camera, frame, found)
     for camera, maps in found.depth.items():
-        assert clip.depth_sizes[camera] == maps.shape[1:]
+        assert clip.tracks[camera, True].size == maps.shape[1:]
         for frame in range(len(maps)):
             assert_is_depth(opened(clip.picture(camera, frame, depth=True)), camera, frame, found)
 

@@ -56,7 +56,7 @@ def test_a_clip_has_the_pictures_of_all_cameras_frame_by_frame(dataset: Path) ->
     assert clip.episode.length == source.lengths[2]
     for camera in source.features.cameras:
         frames = list(source.frames(2, camera.name))
-        assert len(clip.pictures[camera.name]) == len(frames)
+        assert len(clip.tracks[camera.name, False].pictures) == len(frames)
         picture = clip.picture(camera.name, 5)
         assert picture is not None
         path = dataset.parent / "shown.jpg"

@@ -181,19 +181,14 @@ class DataPage:
         self._images = {}
         self._cameras.clear()
         with self._cameras:
-            for camera in recording.source.features.cameras:
-                if clip.pictures[camera.name]:
+            for key, track in clip.tracks.items():
+                if track.pictures:
                     with ui.element("figure").classes("recorded"):
-                        self._images[camera.name, False] = MovingPicture(clip.sizes[camera.name], camera.name)
+                        self._images[key] = MovingPicture(track.size, track.title)
                         with ui.element("figcaption"):
-                            ui.label(camera.name)
-                if camera.depth_range is not None and clip.depths[camera.name]:
-                    name = f"{camera.name}, depth"
-                    with ui.element("figure").classes("recorded"):
-                        self._images[camera.name, True] = MovingPicture(clip.depth_sizes[camera.name], name)
-                        with ui.element("figcaption"):
-                            ui.label(name)
-                            ui.html(depth_legend(camera.depth_range), sanitize=False)
+                            ui.label(track.title)
+                            if track.depth_range is not None:
+                                ui.html(depth_legend(track.depth_range), sanitize=False)
         self._show_findings()
         self._slider.set(0, high=clip.episode.length - 1)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,25 @@ _KEPT = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Track:
+    """What one camera recorded in an episode, of colours or of depth."""
+
+    title: str
+    depth_range: tuple[float, float] | None
+    """Metres, of a track of depth."""
+    size: tuple[int, int]
+    """Height and width [pixels] as recorded."""
+    pictures: Sequence[bytes]
+    """JPEG files, smaller than recorded where that is large."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """One episode as it is shown."""
 
     episode: Episode
-    pictures: Mapping[str, Sequence[bytes]]
-    """JPEG files by camera."""
-    depths: Mapping[str, Sequence[bytes]]
-    """Those of the depth maps, by RGB-D camera; `depth_picture` says what their colours mean."""
-    sizes: Mapping[str, tuple[int, int]]
-    """Height and width [pixels] as recorded, by camera."""
-    depth_sizes: Mapping[str, tuple[int, int]]
-    """Those of the depth maps, which some cameras record in another size."""
+    tracks: Mapping[tuple[str, bool], Track]
+    """By camera, and whether it is its depth; `depth_picture` says what colours mean there."""
     every: int
     """Frames between two pictures."""
     damaged: Mapping[str, str]
@@ -52,8 +60,10 @@ class Clip:
 
     def picture(self, camera: str, frame: int, *, depth: bool = False) -> bytes | None:
         """Return the latest picture at a frame, of a camera's colours or its depth; None where there is none."""
-        of = (self.depths if depth else self.pictures).get(camera, ())
-        return of[min(max(frame, 0) // self.every, len(of) - 1)] if of else None
+        track = self.tracks.get((camera, depth))
+        if track is None or not track.pictures:
+            return None
+        return track.pictures[min(max(frame, 0) // self.every, len(track.pictures) - 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,38 +219,27 @@ def _read_clip(source: EpisodeSource, index: int) -> Clip:
         raise DataError(f"'{source.root}' has no episode {index}")
     episode = source.episode(index)
     cameras = source.features.cameras
-    sizes = {camera.name: (camera.height, camera.width) for camera in cameras}
     n_pictures = len(cameras) + sum(camera.depth_range is not None for camera in cameras)
     every = -(-episode.length * max(1, n_pictures) // _MOST_PICTURES)
-    pictures: dict[str, list[bytes]] = {}
-    depths: dict[str, list[bytes]] = {}
-    depth_sizes = dict(sizes)
+    tracks: dict[tuple[str, bool], Track] = {}
     damaged: dict[str, str] = {}
     for camera in cameras:
-        pictures[camera.name] = []
-        try:
-            for frame in source.frames(index, camera.name, every):
-                pictures[camera.name].append(jpeg(frame))
-        except DataError as error:
-            damaged[camera.name] = str(error)
-        if camera.depth_range is None:
-            continue
-        depths[camera.name] = []
-        try:
-            for metres in source.depth(index, camera.name, every):
-                depth_sizes[camera.name] = metres.shape
-                depths[camera.name].append(_depth_jpeg(metres, camera.depth_range))
-        except DataError as error:
-            damaged[f"{camera.name}, depth"] = str(error)
-    return Clip(
-        episode=episode,
-        pictures=pictures,
-        depths=depths,
-        sizes=sizes,
-        depth_sizes=depth_sizes,
-        every=every,
-        damaged=damaged,
-    )
+        name = camera.name
+        frames: dict[str, Callable[[], Iterator[np.ndarray]]] = {name: partial(source.frames, index, name, every)}
+        if camera.depth_range is not None:
+            frames[f"{name}, depth"] = partial(source.depth, index, name, every)
+        for title, read in frames.items():
+            depth_range = camera.depth_range if title != name else None
+            size, files = (camera.height, camera.width), []
+            try:
+                for frame in read():
+                    size = frame.shape[:2]  # some cameras record depth in another size than colours
+                    files.append(jpeg(frame) if depth_range is None else _depth_jpeg(frame, depth_range))
+            except DataError as error:
+                damaged[title] = str(error)
+            track = Track(title=title, depth_range=depth_range, size=size, pictures=files)
+            tracks[name, depth_range is not None] = track
+    return Clip(episode=episode, tracks=tracks, every=every, damaged=damaged)
 
 
 def _depth_jpeg(metres: np.ndarray, depth_range: tuple[float, float]) -> bytes:
