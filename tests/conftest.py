@@ -1,12 +1,14 @@
 """A small real data set and a small real recipe that several rooms' tests use."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from foreact.config import RunConfig, TrainConfig
+from pages import typed_in
 from spots import write_dataset
 from tiny import TINY
 
@@ -26,6 +28,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tests keep decoded frames."""
     return tmp_path_factory.mktemp("frames")
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty one, where the commands of a page are typed."""
+    with typed_in(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -7,68 +7,55 @@ from pathlib import Path
 import pytest
 
 from foreact.data.source import open_source
-from pages import ROOT, page_blocks, run_line
+from pages import ROOT, page_blocks, run_block, run_line
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty one, where the commands are typed."""
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def run_blocks(page: str) -> None:
     for language, body in page_blocks(page):
-        if language == "python":
-            exec(compile(body, page, "exec"), {"__name__": page})
-        else:
-            assert language == "sh"
-            for line in body.splitlines():
-                run_line(line)
+        assert language in ("python", "sh")
+        run_block(language, body)
 
 
 @pytest.mark.slow
-def test_every_block_of_the_conversion_page_runs(folder: Path) -> None:
+def test_every_block_of_the_conversion_page_runs(page_folder: Path) -> None:
     run_blocks("convert.md")
-    episodes = {name: len(open_source(folder / name).episode_indices) for name in ("chosen", "merged", "whole")}
+    episodes = {name: len(open_source(page_folder / name).episode_indices) for name in ("chosen", "merged", "whole")}
     assert episodes == {"chosen": 3, "merged": 6, "whole": 4}
 
 
 @pytest.mark.slow
-def test_every_block_of_the_executor_page_runs(folder: Path) -> None:
+def test_every_block_of_the_executor_page_runs(page_folder: Path) -> None:
     run_blocks("executor.md")
-    assert (folder / "executor.json").exists()
+    assert (page_folder / "executor.json").exists()
 
 
 @pytest.mark.slow
-def test_every_block_of_the_comparison_page_runs(folder: Path) -> None:
+def test_every_block_of_the_comparison_page_runs(page_folder: Path) -> None:
     run_blocks("compare.md")
-    assert (folder / "comparison" / "comparison.html").exists()
+    assert (page_folder / "comparison" / "comparison.html").exists()
 
 
 @pytest.mark.slow
-def test_every_block_of_the_walkthrough_runs(folder: Path) -> None:
+def test_every_block_of_the_walkthrough_runs(page_folder: Path) -> None:
     run_blocks("walkthrough.md")
-    assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in folder.iterdir()}
+    assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in page_folder.iterdir()}
 
 
 @pytest.mark.slow
-def test_every_block_of_the_conditioning_page_runs(folder: Path) -> None:
+def test_every_block_of_the_conditioning_page_runs(page_folder: Path) -> None:
     """With fewer demonstrations and steps, and simulated data in the place of the reader's own."""
     small = ["--train.steps", "2", "--train.warmup-steps", "1", "--train.batch-size", "2", "--policy.dim-model", "32"]
     small += ["--policy.n-encoder-layers", "1", "--policy.n-vae-encoder-layers", "1"]
     blocks = page_blocks("conditioning.md")
     assert [language for language, _ in blocks] == ["csv", "sh", "yaml", "sh", "sh", "sh", "sh", "python"]
-    (folder / "clicks.csv").write_text(blocks[0][1])
+    (page_folder / "clicks.csv").write_text(blocks[0][1])
     for language, body in blocks[1:7]:
         if language == "yaml":
             in_radians = body.replace("joint_unit: deg", "joint_unit: rad").replace("closed: 20.0", "closed: 0.31")
             assert in_radians != body  # the simulation's joints are in radians, the reader's in degrees
-            with (folder / "robot.yaml").open("a") as file:
+            with (page_folder / "robot.yaml").open("a") as file:
                 file.write(in_radians)
             continue
         for line in body.splitlines():
@@ -82,7 +69,7 @@ def test_every_block_of_the_conditioning_page_runs(folder: Path) -> None:
         "env = PickPlaceEnv(level('L2', overhead_size=(48, 64), wrist_size=(48, 64)))\n"
         "observation, _ = env.reset(seed=0)\n" + blocks[7][1] + "assert action.shape == (6,)\n"
     ).replace("runs/grounded", "runs/compact")
-    exec(compile(code, "conditioning.md", "exec"), {})
+    run_block("python", code)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pages import page_blocks, run_line
+from pages import page_blocks, run_block, run_line
 
 SMALL = "--train.steps 2 --train.warmup-steps 1 --train.batch-size 2 --policy.dim-model 32 --policy.n-encoder-layers 1"
 BEFORE = (
@@ -24,21 +24,15 @@ observation, _ = PickPlaceEnv(level("L1", overhead_size=(96, 96), wrist_size=(96
 
 
 @pytest.mark.slow
-def test_every_block_runs_and_a_bundle_is_evaluated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("page_folder")
+def test_every_block_runs_and_a_bundle_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     for line in BEFORE:
         run_line(line)
     capsys.readouterr()
     for language, body in page_blocks("deploy.md"):
-        if language == "sh":
-            for line in body.splitlines():
-                run_line(line)
-        elif language == "python":
-            exec(compile(OBSERVED + body + "\nassert action.shape == (6,)\n", "deploy.md", "exec"), {})
+        if language == "python":
+            body = OBSERVED + body + "\nassert action.shape == (6,)\n"
+        run_block(language, body)
     printed = capsys.readouterr().out
     rates = dict(re.findall(r"^(original|openvino int8) +(\d/2) ", printed, re.MULTILINE))
     measured = json.loads(Path("int8.json").read_text())

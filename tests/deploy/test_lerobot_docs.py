@@ -10,7 +10,7 @@ import torch
 from deploy.lerobot_files import write_data, write_lerobot, write_ours
 from deploy.original_act import OriginalACT
 from foreact import load_policy
-from pages import page_blocks, run_line
+from pages import page_blocks, run_block
 
 PAGE = "lerobot.md"
 
@@ -28,11 +28,7 @@ def test_every_block_of_ours_on_the_page_runs(tmp_path: Path, monkeypatch: pytes
     blocks = page_blocks(PAGE)
     assert {language for language, _ in blocks} == {"sh", "python", "text"}
     for language, body in blocks:
-        if language == "python":
-            exec(compile(body, PAGE, "exec"), {})
-        elif language == "sh":
-            for line in body.splitlines():
-                run_line(line)
+        run_block(language, body)
     assert load_policy("imported_act").features.cameras[0].width == 96
     assert load_policy("bundle").executor_settings.limits.velocity == (0.5, None)
     assert None not in load_policy("guarded").executor_settings.limits.velocity

@@ -25,7 +25,7 @@ from foreact.diagnose import (
 )
 from foreact.diagnose.pictures import DRAWINGS
 from foreact.diagnose.report import read_report
-from pages import ROOT, page_blocks, run_line
+from pages import ROOT, page_blocks, run_block, typed_in
 
 PAGE = (ROOT / "docs" / "diagnose.md").read_text()
 
@@ -40,13 +40,9 @@ def table(section: str) -> dict[str, str]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the page's commands leave."""
     folder = tmp_path_factory.mktemp("page")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FOREACT_CACHE", str(folder / "cache"))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.chdir(folder)
+    with typed_in(folder):
         (commands,) = [body for language, body in page_blocks("diagnose.md") if language == "sh"]
-        for line in commands.splitlines():
-            run_line(line)
+        run_block("sh", commands)
     return folder
 
 

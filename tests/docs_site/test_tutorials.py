@@ -10,7 +10,7 @@ import pytest
 import behavior_files
 from data import aloha_files
 from foreact.cli.main import run
-from pages import ROOT, page_blocks
+from pages import ROOT, page_blocks, run_block, run_line
 
 SMALL = (
     "--train.steps 2 --train.warmup-steps 1 --train.batch-size 4 --policy.vision-backbone cnn "
@@ -36,34 +36,25 @@ DATA: dict[str, dict[str, Callable[[Path], object]]] = {
 """By tutorial, what its reader already has."""
 
 
-def small(line: str) -> list[str]:
+def small(line: str) -> str:
     """A page's command as the test runs it."""
     line = line.replace("128x128", "48x64")
     line = re.sub(r"--episodes \d+", "--episodes 2" if " eval " in line else "--episodes 4", line)
     words = shlex.split(line)
-    assert words[0] == "foreact"
     shorter = ["--policy.chunk-size", "8", "--policy.n-action-steps", "4"] if words[1:3] == ["train", "so101"] else []
-    return [*words[1:], *(SMALL.split() if words[1] == "train" else []), *shorter]
+    return shlex.join([*words, *(SMALL.split() if words[1] == "train" else []), *shorter])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DATA)
-def test_every_block_of_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.chdir(tmp_path)
+def test_every_block_of_a_tutorial_runs(name: str, page_folder: Path) -> None:
     for folder, write in DATA[name].items():
-        write(tmp_path / folder)
+        write(page_folder / folder)
     blocks = page_blocks(f"tutorials/{name}.md")
     assert blocks
     for language, body in blocks:
-        if language == "python":
-            exec(compile(body, f"{name}.md", "exec"), {"__name__": name})
-        elif language == "sh":
-            for line in body.splitlines():
-                assert run(small(line)) == 0, line
-        else:
-            assert language == "text"
+        assert language in ("python", "sh", "text")
+        run_block(language, body, lambda line: run_line(small(line)))
 
 
 def test_every_tutorial_is_listed_and_run() -> None:

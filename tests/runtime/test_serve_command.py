@@ -164,24 +164,21 @@ def test_what_is_wrong_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
-def test_every_block_of_the_serving_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_of_the_serving_page_runs(page_folder: Path) -> None:
     """`foreact serve` runs beside what follows it; then a bundle is served where neither torch nor foreact is found."""
-    monkeypatch.setenv("FOREACT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.chdir(tmp_path)
     blocks = page_blocks("serving.md")
     assert [language for language, _ in blocks] == ["sh", "sh", "python"]
     *before, serve = blocks[0][1].splitlines()
     for line in before:
         run_line(line)
-    with serving([*FORE, *shlex.split(serve)[1:]], tmp_path):
-        driven = do([*FORE, *shlex.split(blocks[1][1])[1:]], tmp_path)
+    with serving([*FORE, *shlex.split(serve)[1:]], page_folder):
+        driven = do([*FORE, *shlex.split(blocks[1][1])[1:]], page_folder)
         assert re.search(r"success [01]/1 .*\nrate .*wanted 10 Hz\nlatency .*\nlate ticks \d+ of \d+", driven)
-        assert len(do([sys.executable, "-c", blocks[2][1]], tmp_path).splitlines()) == 3
+        assert len(do([sys.executable, "-c", blocks[2][1]], page_folder).splitlines()) == 3
     run_line("foreact export runs/tiny bundle")
     options = ["--port", "0", "--backend", "onnxruntime", "--threads", "1", "--most-clients", "2"]
-    with serving([sys.executable, "-c", WITHOUT_TORCH, "bundle", *options], tmp_path) as url:
-        driven = do([*FORE, "drive", "L1", "--server", url, "--episodes", "1", "--as-fast-as-possible"], tmp_path)
+    with serving([sys.executable, "-c", WITHOUT_TORCH, "bundle", *options], page_folder) as url:
+        driven = do([*FORE, "drive", "L1", "--server", url, "--episodes", "1", "--as-fast-as-possible"], page_folder)
         assert "late ticks 0 of" in driven
 
 

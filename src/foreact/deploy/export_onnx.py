@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from onnxscript import optimizer
 
 from foreact.deploy.export_graph import ObservationToChunk, example, input_shapes
 from foreact.policy.policy import Policy
@@ -15,6 +17,8 @@ from foreact_runtime.bundle import OUTPUT
 
 OPSET = 20
 """The first with a 2-D GridSample of today's names."""
+_ANY = sys.maxsize
+"""Elements of a constant: none is too large to be folded."""
 _WORTH_MAPPING = 1024
 """Bytes of a weight that lies in a file of its own; smaller ones the graph's optimisation looks into."""
 _WORTH_HALVING = 256
@@ -37,26 +41,10 @@ def write_onnx(policy: Policy, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
+        # Slices of the attention's weights too, which are larger than what the exporter folds by itself: what is not a
+        # constant of the graph is no weight to `quantize`.
+        optimizer.optimize(program.model, input_size_limit=_ANY, output_size_limit=_ANY)
         program.save(path, external_data=False)
-    _fold_resizes(path)
-
-
-def _fold_resizes(path: Path) -> None:
-    """Replace each resize of weights by its result: OpenVINO's bicubic, for a transformer's positions, is another."""
-    import onnx
-    import onnxruntime
-    from onnx import numpy_helper, utils
-
-    model = onnx.load(path)
-    resizes = [node for node in model.graph.node if node.op_type == "Resize"]
-    for node in resizes:
-        part = utils.Extractor(model).extract_model([], list(node.output))
-        session = onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
-        (value,) = session.run(None, {})
-        model.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
-        model.graph.node.remove(node)
-    if resizes:
-        onnx.save(model, path)
 
 
 def write_network(graph: Path, path: Path) -> None:
