@@ -510,6 +510,23 @@ def test_a_rollouts_recording_has_arm_blocks_and_bowl_where_they_were_in_each_ti
     assert static["/world/scene/block1/boxes"]["Boxes3D:half_sizes"] == [[pytest.approx(0.0125)] * 3]
 
 
+@pytest.mark.skipif(not HAS_RERUN, reason="rerun-sdk is not installed")
+def test_a_recording_is_first_looked_at_from_before_the_arm_with_all_of_its_way_in_sight(on_data: View) -> None:
+    from foreact.studio.view_rerun import first_look
+
+    eye = first_look(on_data)
+    assert eye.position is not None
+    assert eye.look_target is not None
+    assert on_data.hand is not None
+    (place,), (target,) = (np.array(of.as_arrow_array().to_pylist()) for of in (eye.position, eye.look_target))
+    assert place[2] > max(0.1, target[2])
+    assert place[0] > on_data.hand[:, 0].mean()
+    for point in [np.zeros(3), *on_data.hand]:
+        sight, ray = target - place, point - place
+        angle = np.degrees(np.arccos(sight @ ray / np.linalg.norm(sight) / np.linalg.norm(ray)))
+        assert angle < 25  # Rerun's eye sees 55 degrees from top to bottom
+
+
 @needs_reader
 def test_recordings_of_the_same_episode_are_two_recordings(on_data: View, tmp_path: Path) -> None:
     """Rerun shows those of one identity as one, and so would draw two policies over each other."""

@@ -28,6 +28,10 @@ _QUALITY = 90
 """Of the pictures, which are stored as JPEG."""
 _FRUSTUM = 0.1
 """How far from a camera its picture floats in the 3-D view [m]."""
+_FROM = np.array([0.7, -0.5, 0.5])
+"""Where the 3-D view is seen from at first: before the arm, from its right and above; 1 long."""
+_CLOSEST = 0.2
+"""What is smaller is not looked at from nearer [m]."""
 
 
 def write_recording(view: View, path: Path) -> None:
@@ -178,13 +182,22 @@ def _blueprint(view: View) -> rrb.Blueprint:
     panels = [rrb.TimeSeriesView(origin=rr.new_entity_path(["curves", name]), name=name) for name in view.columns]
     left: list[tuple[float, rrb.Container | rrb.View]] = [(2, rrb.Horizontal(*pictures))]
     if view.scene is not None or view.hand is not None or any(of.path is not None for of in view.predictions):
-        left.insert(0, (3, rrb.Spatial3DView(origin=WORLD, name="space")))
+        left.insert(0, (3, rrb.Spatial3DView(origin=WORLD, name="space", eye_controls=first_look(view))))
     if view.limited is not None:
         left.append((1, rrb.TextLogView(origin="limits", name="limits")))
     shares, parts = zip(*left, strict=True)
     return rrb.Blueprint(
         rrb.Horizontal(rrb.Vertical(*parts, row_shares=shares), rrb.Grid(*panels)), collapse_panels=True
     )
+
+
+def first_look(view: View) -> rrb.EyeControls3D:
+    """Return the view one begins with: the arm's base and its paths; Rerun's own shows cameras far above too."""
+    paths = [of.path for of in view.predictions if of.path is not None]
+    points = np.concatenate([np.zeros((1, 3)), *paths, *([] if view.hand is None else [view.hand])])
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle, reach = (low + high) / 2, max(float(np.linalg.norm(high - low)), _CLOSEST)
+    return rrb.EyeControls3D(position=middle + 2 * reach * _FROM, look_target=middle)
 
 
 def _rgb(colour: str) -> list[int]:
