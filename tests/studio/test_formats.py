@@ -15,6 +15,9 @@ from playwright.sync_api import Page, expect
 from foreact.data.source import open_source
 from foreact.studio.depth_picture import UNMEASURED, depth_picture, shown_range
 from foreact.studio.recordings import Recording
+from foreact.studio.view import view_episode
+from foreact.studio.view_figures import draw_strip
+from foreact.studio.view_video import write_view_video
 from studio.others_files import FORMATS, Found
 from studio.running import RunningStudio
 from studio.visiting import LONG, open_data
@@ -101,6 +104,26 @@ def test_a_clip_has_what_other_libraries_find_in_the_files(found_in: tuple[Path,
         assert clip.tracks[camera, True].size == maps.shape[1:]
         for frame in range(len(maps)):
             assert_is_depth(opened(clip.picture(camera, frame, depth=True)), camera, frame, found)
+
+
+def test_a_view_shows_depth_beside_the_pictures_and_its_files_have_it(
+    found_in: tuple[Path, Found], tmp_path: Path
+) -> None:
+    root, found = found_in
+    view = view_episode(open_source(root), found.index)
+    assert {of for of in view.sizes if of.endswith(", depth")} == {f"{camera}, depth" for camera in found.depth}
+    for camera in found.depth:
+        size = view.sizes[f"{camera}, depth"]
+        assert size == view.sizes[camera]
+        shown = list(view.frames(f"{camera}, depth"))
+        assert len(shown) == view.length
+        if found.depth[camera].shape[1:] == size:
+            assert_is_depth(shown[FRAME].astype(np.float64), camera, FRAME, found)
+        else:
+            assert shown[FRAME].shape == (*size, 3)
+    write_view_video(view, tmp_path / "episode.mp4")
+    strip = draw_strip(view)
+    assert {axes.get_ylabel() for axes in strip.axes} - {""} == set(view.sizes)
 
 
 def test_depth_that_cannot_be_read_is_said_beside_the_pictures_that_can(

@@ -35,6 +35,11 @@ def depth_picture(metres: np.ndarray, depth_range: tuple[float, float]) -> np.nd
     return picture
 
 
+def depth_title(camera: str) -> str:
+    """Return what the pictures of a camera's depth are called beside those of its colours."""
+    return f"{camera}, depth"
+
+
 def shown_range(depth_range: tuple[float, float]) -> tuple[float, float]:
     """Return the depths [m] between which colours differ, of a camera with this range."""
     near, far = depth_range

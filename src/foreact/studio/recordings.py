@@ -21,7 +21,7 @@ from foreact.errors import ConfigError, DataError
 from foreact.finding import Finding, Severity
 from foreact.inspection.report import Report, inspect
 from foreact.records import Episode
-from foreact.studio.depth_picture import depth_picture
+from foreact.studio.depth_picture import depth_picture, depth_title
 from foreact.studio.shelf import short_names
 
 _LONGEST = 360
@@ -227,7 +227,7 @@ def _read_clip(source: EpisodeSource, index: int) -> Clip:
         name = camera.name
         frames: dict[str, Callable[[], Iterator[np.ndarray]]] = {name: partial(source.frames, index, name, every)}
         if camera.depth_range is not None:
-            frames[f"{name}, depth"] = partial(source.depth, index, name, every)
+            frames[depth_title(name)] = partial(source.depth, index, name, every)
         for title, read in frames.items():
             depth_range = camera.depth_range if title != name else None
             size, files = (camera.height, camera.width), []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from foreact.data.depth import resize_depth
 from foreact.data.lookup import find_episode
 from foreact.data.source import EpisodeSource
 from foreact.diagnose.examined import held_out_episodes, open_examined
@@ -16,12 +18,13 @@ from foreact.diagnose.tune_executor import execute
 from foreact.errors import ConfigError
 from foreact.policy.hand import Hand
 from foreact.policy.policy import Policy
-from foreact.records import Arm, Calibration, Episode, Features
+from foreact.records import Arm, Calibration, Camera, Episode, Features
 from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.scene import ACTION_NAMES, BLOCK_SIZE
 from foreact.sim.task import CAMERAS, TaskConfig, task_for_features
+from foreact.studio.depth_picture import depth_picture, depth_title
 from foreact.studio.noted import NotedPolicy
 from foreact.studio.setup import Prediction
 from foreact.studio.shelf import OpenedPolicy, short_names
@@ -44,7 +47,7 @@ class View:
     title: str
     fps: float
     sizes: Mapping[str, tuple[int, int]]
-    """Height and width [pixels] by camera."""
+    """Height and width [pixels] by camera; the depth of an RGB-D camera, as colours, is one more."""
     frames: Callable[[str], Iterator[np.ndarray]]
     """Returns a camera's pictures in order, uint8 (H, W, 3), one a tick; read anew each time, for they may be many."""
     names: tuple[str, ...]
@@ -292,12 +295,20 @@ def _recorded(
 ) -> View:
     """Return a recorded episode, of which every n-th frame was taken, as features describe it."""
     hand = _hand_path(features, features.state_names, episode.state)
+    sizes: dict[str, tuple[int, int]] = {}
+    frames: dict[str, Callable[[], Iterator[np.ndarray]]] = {}
+    for camera in features.cameras:
+        sizes[camera.name] = camera.height, camera.width
+        frames[camera.name] = partial(source.frames, episode.index, camera.name, every)
+        if camera.depth_range is not None:
+            sizes[depth_title(camera.name)] = camera.height, camera.width
+            frames[depth_title(camera.name)] = partial(_depth_pictures, source, episode.index, camera, every)
     return View(
         name=f"{name}_episode_{episode.index:06d}",
         title=title,
         fps=features.fps,
-        sizes={camera.name: (camera.height, camera.width) for camera in features.cameras},
-        frames=lambda camera: source.frames(episode.index, camera, every),
+        sizes=sizes,
+        frames=lambda camera: frames[camera](),
         names=features.action_names,
         demonstrated=episode.action,
         state_names=features.state_names,
@@ -310,6 +321,12 @@ def _recorded(
             if camera.calibration is not None and camera.calibration.mounted_on == "base"
         },
     )
+
+
+def _depth_pictures(source: EpisodeSource, index: int, camera: Camera, every: int) -> Iterator[np.ndarray]:
+    assert camera.depth_range is not None
+    for metres in source.depth(index, camera.name, every):
+        yield depth_picture(resize_depth(metres, camera.height, camera.width), camera.depth_range)
 
 
 def _as_trained(recorded: Features, trained: Features) -> Features:
