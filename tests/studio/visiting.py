@@ -28,6 +28,7 @@ def open_data(page: Page, studio: RunningStudio, name: str, episode: int) -> Non
     page.get_by_role("combobox", name="Data set").click()
     page.get_by_role("option").filter(has_text=name).click()
     expect(page.get_by_text(f"episode {0}: ", exact=False).first).to_be_visible(timeout=LONG)
+    expect(page.get_by_role("combobox", name="Episode")).to_have_value("0")
     if episode:
         choose(page, "Episode", str(episode))
         expect(page.get_by_text(f"episode {episode}: ", exact=False).first).to_be_visible(timeout=LONG)

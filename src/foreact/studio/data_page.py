@@ -147,7 +147,7 @@ class DataPage:
             f"{type(source).__name__.removesuffix('Source')}"
         )
         self._take_report()
-        self._episode.set_options(indices)
+        self._episode.set_options({index: str(index) for index in indices})  # the number 0 would show nothing
         self._episode.set_value(indices[0])  # from nothing to something, so that it is opened
 
     def _show_nothing(self, error: str) -> None:
