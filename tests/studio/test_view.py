@@ -442,6 +442,7 @@ def test_the_command_writes_every_figure_of_each_episode_and_says_where(
         (["DATA", "--episode", "0", "1", "--out", "a.rrd"], "is one file, 'a.rrd', for 2 episodes"),
         (["RUN", "--png", "--level", "L1", "--episode", "0"], "--episode is not for a policy in simulation"),
         (["RUN", "--png", "--level", "L9"], "L9"),
+        (["BEGUN", "--png", "--level", "L1"], "no checkpoint in "),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(
@@ -454,8 +455,11 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
 ) -> None:
     entry = {"name": "policy", "settings": {"level": "L1"}, "per_episode": []}
     (tmp_path / "eval.json").write_text(json.dumps([entry, {**entry, "settings": {"level": "L2"}}]))
-    given = {"DATA": str(dataset), "RUN": str(untrained_run), "EVAL": str(tmp_path / "eval.json")}
-    assert run(["view", *(given.get(word, word) for word in arguments)]) == 1
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "run.json").write_text("{}")  # what `foreact train` writes before its first checkpoint
+    given = {"DATA": dataset, "RUN": untrained_run, "EVAL": tmp_path / "eval.json", "BEGUN": begun}
+    assert run(["view", *(str(given.get(word, word)) for word in arguments)]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1

@@ -180,8 +180,8 @@ def _evaluated(options: ViewOptions) -> Iterator[View]:
 
 
 def _is_policy(path: Path) -> bool:
-    from foreact.policy.checkpoint import CHECKPOINTS, CONFIG
+    from foreact.policy.checkpoint import CHECKPOINTS, CONFIG, RUN_FILE
     from foreact_runtime.bundle import is_bundle
     from foreact_runtime.manifest import MANIFEST
 
-    return is_bundle(path) or (path / CHECKPOINTS).is_dir() or any((path / of).is_file() for of in (MANIFEST, CONFIG))
+    return is_bundle(path) or any((path / of).exists() for of in (CHECKPOINTS, RUN_FILE, MANIFEST, CONFIG))

@@ -39,6 +39,8 @@ CONFIG = "config.json"
 STATISTICS = "statistics.json"
 MODEL = "model.safetensors"
 CHECKPOINTS = "checkpoints"
+RUN_FILE = "run.json"
+"""Written when a run begins, before it has checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ from foreact.data.split import split_episodes
 from foreact.data.statistics import compute_statistics, robot_statistics
 from foreact.data.streamed import StreamedDataset
 from foreact.errors import CheckpointError, ConfigError
-from foreact.policy.checkpoint import CHECKPOINTS, CheckpointMeta, find_checkpoint, read_meta, source_of
+from foreact.policy.checkpoint import CHECKPOINTS, RUN_FILE, CheckpointMeta, find_checkpoint, read_meta, source_of
 from foreact.policy.inputs import network_statistics
 from foreact.records import Batch, Features
 from foreact.threads import set_threads
@@ -53,8 +53,6 @@ from foreact.train.loader import Demonstrations
 from foreact.train.module import ACTModule
 from foreact.train.order import check_source_weights
 from foreact.train.samples import open_samples
-
-RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
