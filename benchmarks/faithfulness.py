@@ -140,6 +140,7 @@ def main() -> None:
                 continue
             known.append(measure(name, seed, data, options))
             _write(known, options)
+    _write(known, options)
 
 
 def measure(name: str, seed: int, data: Path, options: Options) -> dict[str, Any]:
