@@ -32,7 +32,7 @@ grounding: install  ## the study of coordinate conditioning: goes on where it st
 	$(BIN)/python benchmarks/grounding run
 	$(BIN)/python benchmarks/grounding table
 
-bench: install  ## every stage's speed beside LeRobot's (foreact bench); 75 minutes on an idle machine
+bench: install  ## every stage's speed beside LeRobot's (foreact bench); two hours on an idle machine
 	$(BIN)/foreact bench
 
 bench-data: install  ## speed of data beside LeRobot's (needs make test-lerobot once), and memory; on an idle machine

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.ranking import RESULTS, Measured, agreement, choose_on_half, kendall, ranks, spearman
 
 from foreact.diagnose.compare import SCORES
+from foreact.diagnose.compare_page import AGREEMENT
 from pages import ROOT
 
 
@@ -99,6 +100,15 @@ def test_the_pages_table_is_that_of_the_committed_results_best_first() -> None:
     assert rows == expected
     ranked = [content["figures"][figure]["spearman"] for figure in NAMES.values()]
     assert ranked == sorted(ranked, reverse=True)
+
+
+def test_what_foreact_compare_says_of_its_score_is_what_was_measured() -> None:
+    figures = json.loads((RESULTS / "ranking.json").read_text())["figures"]
+    assert set(AGREEMENT) == set(SCORES)
+    for score, said in AGREEMENT.items():
+        low, high = map(rounded, figures[score]["spearman_95"])
+        assert said == f"{rounded(figures[score]['spearman'])} ({low} to {high})"
+        assert figures[score]["checkpoints"] == 37
 
 
 def test_what_the_page_says_of_the_choice_is_so() -> None:

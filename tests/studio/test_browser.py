@@ -106,14 +106,30 @@ def test_everything_can_be_done_with_the_keyboard(page: Page, studio: RunningStu
     page.keyboard.press("n")
     expect(page.get_by_label("Seed")).to_have_value("1")
     reached = set()
-    for _ in range(40):
+    for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(
             page.evaluate(
                 "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || '').trim()"
             )
         )
-    for name in ("Pause", "Step", "Again", "Next seed", "Pick 1", "Light", "Cue noise", "Delay", "add a confuser"):
+    names = [
+        "Pause",
+        "Step",
+        "Again",
+        "Next seed",
+        "Seed",
+        "Level",
+        "Pick 1",
+        "Policy",
+        "Beside it",
+        "Execution",
+        "Latent",
+    ]
+    names += ["Light", "Cue noise", "Delay", "add a confuser", "click picks", "A click lets the arm go on"]
+    names += ["Chunk per joint", "save scene-1 as PNG", "save chunk-per-joint as SVG"]
+    names += ["the arm, the blocks and the predicted path in three dimensions"]
+    for name in names:
         assert name in reached, f"{name} cannot be reached by Tab; reached {sorted(reached)}"
 
 

@@ -34,6 +34,15 @@ pytestmark = pytest.mark.slow
 SVG = "{http://www.w3.org/2000/svg}"
 YELLOW, BLUE = (255, 235, 0), (124, 231, 255)
 """Of the paths in three dimensions."""
+DISTANCE = """of => {
+  const {camera, controls} = getElement(+of.id.slice(1));
+  return camera.position.distanceTo(controls.target);
+}"""
+TURNED = """of => {
+  const {camera, controls} = getElement(+of.id.slice(1)), from = camera.position.clone().sub(controls.target);
+  return [Math.atan2(from.y, from.x), from.z / from.length()];
+}"""
+"""Around the upright, and the sine of the height."""
 
 
 def shown_frame(page: Page) -> int:
@@ -259,6 +268,62 @@ def saved(page: Page, button: str, folder: Path) -> ET.Element:
     text = path.read_text()
     assert "var(--" not in text, "the page's colours are not known outside of it"
     return ET.fromstring(text)
+
+
+def saved_picture(page: Page, button: str, figure: Locator, folder: Path) -> None:
+    """What is saved looks as the browser shows it."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    box = figure.bounding_box()
+    assert box is not None
+    found = Image.open(path)
+    assert found.format == "PNG"
+    edge = found.width / 2 - box["width"] if found.width > 1.5 * box["width"] else 0.0
+    assert edge == pytest.approx(24 if edge else 0, abs=1)
+    scale = 2 if edge else 1
+    left = round(scale * edge / 2)
+    inner = (left, left, left + round(scale * box["width"]), left + round(scale * box["height"]))
+    shown = picture_of(figure)
+    size = (shown.shape[1], shown.shape[0])
+    kept = np.asarray(found.convert("RGB").crop(inner).resize(size, Image.Resampling.BOX), np.float64)
+    assert shown.std() > 10
+    assert np.abs(kept - shown).mean() < 0.25 * np.abs(kept - kept.mean(axis=(0, 1))).mean()
+
+
+def test_pictures_curves_answers_and_space_are_saved_as_png_as_they_look(
+    page: Page, studio: RunningStudio, tmp_path: Path
+) -> None:
+    open_live(page, studio, policy="untrained")
+    expect(page.locator("svg.panel polyline.plan").first).to_be_attached(timeout=LONG)
+    page.get_by_role("button", name="Pause").click()
+    expect(outcome(page)).to_have_text("paused")
+    wait_for_picture(page)
+    saved_picture(page, "save scene-1 as PNG", page.locator(".pictures").first, tmp_path)
+    saved_picture(page, "save three-dimensions as PNG", page.locator(".scene3d canvas").first, tmp_path)
+    page.get_by_role("tab", name="Why it goes there").click()
+    page.get_by_role("button", name="Where does it look?").click()
+    expect(page.locator(".heat-figure")).to_have_count(2, timeout=LONG)
+    saved_picture(page, "save answer as PNG", page.get_by_test_id("answer"), tmp_path)
+
+
+def test_the_view_in_three_dimensions_turns_and_comes_nearer_by_keys(page: Page, studio: RunningStudio) -> None:
+    open_live(page, studio)
+    wait_for_picture(page)
+    view = page.locator(".scene3d")
+    page.wait_for_timeout(500)
+    far, (angle, height) = view.evaluate(DISTANCE), view.evaluate(TURNED)
+    view.press("ArrowRight")
+    view.press("ArrowUp")
+    view.press("+")
+    nearer, (later, higher) = view.evaluate(DISTANCE), view.evaluate(TURNED)
+    assert nearer == pytest.approx(far / 1.15, rel=0.01)
+    assert later == pytest.approx(angle + 0.12, abs=0.01)
+    assert np.arcsin(higher) == pytest.approx(np.arcsin(height) + 0.12, abs=0.01)
+    for _ in range(40):
+        view.press("ArrowUp")
+    assert view.evaluate(TURNED)[1] == pytest.approx(np.cos(0.1), abs=0.01)
 
 
 def test_figures_are_saved_as_files_that_need_no_page(page: Page, studio: RunningStudio, tmp_path: Path) -> None:

@@ -17,6 +17,24 @@ _PATH_COLORS = ((1.0, 0.83, 0.0), (0.2, 0.8, 1.0))
 _BETWEEN = 8
 """Points drawn between two steps of a chunk."""
 _NOWHERE = (0.0, 0.0, -1.0)
+_KEYS = """(event) => {
+  const {camera, controls} = getElement(ELEMENT), turn = 0.12, zoom = 1.15;
+  const from = camera.position.clone().sub(controls.target), up = camera.up.clone().normalize();
+  const height = from.angleTo(up), sideways = from.clone().cross(up).normalize();
+  const act = {
+    ArrowLeft: () => from.applyAxisAngle(up, -turn),
+    ArrowRight: () => from.applyAxisAngle(up, turn),
+    ArrowUp: () => from.applyAxisAngle(sideways, Math.min(turn, Math.max(0, height - 0.1))),
+    ArrowDown: () => from.applyAxisAngle(sideways, -Math.min(turn, Math.max(0, Math.PI - 0.1 - height))),
+    '+': () => from.divideScalar(zoom),
+    '-': () => from.multiplyScalar(zoom),
+  }[event.key];
+  if (!act) return;
+  act();
+  camera.position.copy(controls.target).add(from);
+  event.preventDefault();
+}"""
+"""Arrows turn the view around what it looks at, + and - go nearer and away."""
 _SCALE = 10.0
 """The view's near plane is made for metres; the arm is a few decimetres."""
 
@@ -29,8 +47,9 @@ class ArmView:
         self._drawn: dict[str, np.ndarray] = {}
         self._paths: list[np.ndarray | None] = [None, None]
         scene = ui.scene(grid=False, background_color="#d7d7d2", fps=15).classes("scene3d")
-        scene.props('role=img aria-label="the arm, the blocks and the predicted path in three dimensions"')
-        self._scene = scene
+        scene.props('role=img aria-label="the arm, the blocks and the predicted path in three dimensions" tabindex=0')
+        scene.on("keydown", js_handler=_KEYS.replace("ELEMENT", str(scene.id)))
+        self.scene = scene
         with scene:
             scene.box(8, 8, 0.02).move(2, 0, -0.02).material("#cfc9bd")
             self._bodies = {}

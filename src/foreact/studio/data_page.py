@@ -16,7 +16,7 @@ from foreact.errors import ForeactError
 from foreact.finding import Finding
 from foreact.studio.depth_picture import depth_gradient, shown_range, unmeasured_colour
 from foreact.studio.drawing import Curve, legend, panel
-from foreact.studio.figure_file import save_button
+from foreact.studio.figure_file import save_buttons
 from foreact.studio.moving_picture import MovingPicture
 from foreact.studio.page_frame import admitted, page_frame
 from foreact.studio.range_input import RangeInput
@@ -91,7 +91,7 @@ class DataPage:
                             ui.html(legend(("state", "measured"), ("action", "action")), sanitize=False).classes(
                                 "soft grow"
                             )
-                            save_button(figure, "curves")
+                            save_buttons(figure, "curves")
                         self._curves = ui.html("", sanitize=False).classes("panels")
                     self._curves.on("click", self._on_mark, js_handler=_TO_FRAME)
             with ui.element("div").classes("stack"):

@@ -1,4 +1,4 @@
-"""A figure of a page as an SVG file: what stands there, with the colours it has there, and nothing to load."""
+"""A figure of a page as an SVG or PNG file: what stands there, as it looks there, and nothing to load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nicegui import ui
 
 # Browsers draw figures by the page's style, which a file does not have: every shape takes along what it came out as.
 # Panels are pictures in a picture; captions, keys and bars, which are no shapes, become letters and rectangles.
-_SAVE = """() => {
+_FIGURE = """() => {
   const root = document.getElementById(ID), frame = root.getBoundingClientRect();
   const names = ['fill', 'fill-opacity', 'stroke', 'stroke-opacity', 'stroke-width', 'stroke-dasharray',
     'stroke-linecap', 'stroke-linejoin', 'vector-effect', 'paint-order', 'font-family', 'font-size', 'font-weight'];
@@ -27,7 +27,11 @@ _SAVE = """() => {
     const place = {x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height};
     if (!box.width || !box.height || of.closest('button')) continue;
     if (of.tagName === 'IMG') {
-      sheet.append(make('image', {...place, href: of.src, preserveAspectRatio: 'none'}));
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [of.naturalWidth, of.naturalHeight];
+      if (!of.src.startsWith('data:')) canvas.getContext('2d').drawImage(of, 0, 0);
+      const href = of.src.startsWith('data:') ? of.src : canvas.toDataURL('image/png');
+      sheet.append(make('image', {...place, href, preserveAspectRatio: 'none'}));
     } else if (of.tagName === 'svg') {
       sheet.append(make('rect', {...place, fill: style.backgroundColor}));
       const copy = of.cloneNode(true), shapes = copy.querySelectorAll('*');
@@ -46,17 +50,49 @@ _SAVE = """() => {
         'font-family': style.fontFamily, 'font-size': style.fontSize}, of.innerText));
     }
   }
-  const file = new Blob([new XMLSerializer().serializeToString(sheet)], {type: 'image/svg+xml'});
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(file);
-  link.download = NAME;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  const letters = new XMLSerializer().serializeToString(sheet);
+  if (NAME.endsWith('.svg')) return save(new Blob([letters], {type: 'image/svg+xml'}));
+  const image = new Image();
+  image.onload = () => {
+    const canvas = document.createElement('canvas'), scale = 2;
+    [canvas.width, canvas.height] = [scale * width, scale * height];
+    canvas.getContext('2d').drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob(save, 'image/png');
+  };
+  image.src = 'data:image/svg+xml,' + encodeURIComponent(letters);
+}"""
+# What a canvas of WebGL holds is gone when the browser has shown it.
+_SCENE = """() => {
+  const view = getElement(ELEMENT);
+  view.renderer.render(view.scene, view.camera);
+  view.renderer.domElement.toBlob(save, 'image/png');
+}"""
+_WITH_SAVE = """() => {
+  const save = (file) => {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(file);
+    link.download = NAME;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  (DRAW)();
 }"""
 
 
-def save_button(figure: ui.element, name: str) -> ui.button:
-    """Add a button that saves what an element shows as `NAME.svg`, in the browser: nothing is sent anywhere."""
-    button = ui.button("Save as SVG").props(f'flat dense no-caps size=sm aria-label="save {name} as SVG"')
-    handler = _SAVE.replace("ID", json.dumps(figure.html_id)).replace("NAME", json.dumps(f"{name}.svg"))
+def save_buttons(figure: ui.element, name: str) -> ui.element:
+    """Add buttons that save what an element shows as `NAME.svg` or `NAME.png`, in the browser: nothing is sent."""
+    with ui.element("div").classes("row") as row:
+        for kind in ("SVG", "PNG"):
+            _button(_FIGURE.replace("ID", json.dumps(figure.html_id)), name, kind)
+    return row
+
+
+def save_scene_button(scene: ui.scene, name: str) -> ui.button:
+    """Add a button that saves a scene in three dimensions, as it is looked at, as `NAME.png`."""
+    return _button(_SCENE.replace("ELEMENT", str(scene.id)), name, "PNG")
+
+
+def _button(draw: str, name: str, kind: str) -> ui.button:
+    button = ui.button(f"Save as {kind}").props(f'flat dense no-caps size=sm aria-label="save {name} as {kind}"')
+    handler = _WITH_SAVE.replace("DRAW", draw).replace("NAME", json.dumps(f"{name}.{kind.lower()}"))
     return button.on("click", js_handler=handler)

@@ -17,7 +17,7 @@ from foreact.sim.scene import build_arm
 from foreact.studio.attention import AttentionSeen, attention_seen
 from foreact.studio.click_map import ClickMap, click_map
 from foreact.studio.drawing import click_arrows, heat_cells
-from foreact.studio.figure_file import save_button
+from foreact.studio.figure_file import save_buttons
 from foreact.studio.occlusion import occlusion
 from foreact.studio.recordings import jpeg
 from foreact.studio.setup import Snapshot
@@ -50,8 +50,8 @@ class InsightCard:
             self._spinner = ui.spinner(size="1.2em").props('aria-label="computing"')
             self._spinner.set_visibility(False)
         self._said = ui.label(_ABOUT).classes("soft").props("role=status")
-        self._shown = ui.html("", sanitize=False).style("width: 100%")
-        self._save = save_button(self._shown, "answer")
+        self._shown = ui.html("", sanitize=False).style("width: 100%").props("data-testid=answer")
+        self._save = save_buttons(self._shown, "answer")
         self._last: Callable[[], object] | None = None
         self._turn = 0
         """Grows with every scene that is asked about."""

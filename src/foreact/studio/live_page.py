@@ -19,7 +19,7 @@ from foreact.studio.arm_meshes import BodyMesh, arm_meshes
 from foreact.studio.arm_view import ArmView
 from foreact.studio.clicking import block_at, read_click
 from foreact.studio.drawing import joint_panels, legend, overhead_marks, to_table
-from foreact.studio.figure_file import save_button
+from foreact.studio.figure_file import save_buttons, save_scene_button
 from foreact.studio.insight import InsightCard
 from foreact.studio.live import MOST_CONFUSERS, SIZES, Live
 from foreact.studio.moving_picture import MovingPicture
@@ -112,9 +112,9 @@ class LivePage:
                 self._build_controls()
                 with ui.element("section").classes("card fifth").props('aria-label="three dimensions"'):
                     self._arm = ArmView(meshes())
-                    ui.label("drag turns, wheel zooms; yellow: the predicted path, blue: the second scene's").classes(
-                        "soft"
-                    )
+                    ui.label("drag or arrows turn, wheel, + and - zoom").classes("soft")
+                    ui.label("yellow: the predicted path, blue: the second scene's").classes("soft")
+                    save_scene_button(self._arm.scene, "three-dimensions")
         self._build_lanes()
         ui.keyboard(on_key=self._on_key, repeating=False)
         ui.timer(_OFTEN, self._look)
@@ -199,7 +199,7 @@ class LivePage:
                 with ui.element("div").classes("stack") as figure:
                     with ui.element("div").classes("row"):
                         ui.html(legend(*keys), sanitize=False).classes("soft grow")
-                        save_button(figure, "chunk-per-joint")
+                        save_buttons(figure, "chunk-per-joint")
                     self._curves = ui.html("", sanitize=False).classes("panels")
                 self._limits = ui.label().classes("soft")
             with ui.tab_panel(insight).style("padding: 0"):
@@ -382,7 +382,7 @@ class _Lane:
                 self._title = ui.label()
             self._outcome = ui.label("building the scene").classes("outcome status").props("role=status")
             self._outcome.props('aria-live=polite data-testid="outcome"')
-            with ui.element("div").classes("pictures"):
+            with ui.element("div").classes("pictures") as pictures:
                 with ui.element("figure"):
                     self._overhead = MovingPicture(
                         SIZES["overhead"],
@@ -396,7 +396,9 @@ class _Lane:
                     self._wrist = MovingPicture(SIZES["wrist"], "wrist camera")
                     with ui.element("figcaption"):
                         ui.label("wrist")
-            self._status = ui.label().classes("status soft")
+            with ui.element("div").classes("row"):
+                self._status = ui.label().classes("status soft grow")
+                save_buttons(pictures, f"scene-{number + 1}")
             self._error = ui.label().classes("error").props("role=alert")
 
     def show(self, live: Live, snapshot: Snapshot | None, heat: Any) -> None:
