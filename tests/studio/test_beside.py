@@ -41,6 +41,13 @@ def clicked(page: Page, scene: int) -> Places:
     return [tuple(of) for of in overhead(page, scene).locator("circle.clicked").evaluate_all(_CIRCLES)]
 
 
+def are_near(some: Places, others: Places) -> bool:
+    """The same blocks within a pixel: one that was just put down settles by a tenth of it."""
+    names = [of[0] for of in some] == [of[0] for of in others]
+    pairs = zip(some, others, strict=False)
+    return names and all(math.dist(*((float(x), float(y)) for _, x, y in pair)) < 1 for pair in pairs)
+
+
 def in_both(page: Page) -> Places:
     """The blocks of both scenes once they have the same."""
     both = eventually(page, lambda: (numbers(page, 0), numbers(page, 1)), lambda of: of[0] == of[1] != [])
@@ -65,7 +72,7 @@ def test_both_scenes_have_the_same_blocks_clicks_and_seeds(page: Page, studio: R
 
     put_beside(page, "cured")
     expect(page.locator("section h2").nth(1)).to_have_text(re.compile("cured"))
-    assert in_both(page) == dragged, "the second scene takes over where the blocks are"
+    assert are_near(in_both(page), dragged), "the second scene takes over where the blocks are"
     drag_block(page, 1, (0.8, 0.6), scene=1)
     dragged = changed(page, dragged)
 
@@ -78,7 +85,11 @@ def test_both_scenes_have_the_same_blocks_clicks_and_seeds(page: Page, studio: R
     assert math.dist((x, y), (scale * float(clicks[0][1]), scale * float(clicks[0][2]))) < 2
     page.get_by_role("button", name="Again").click()
     picked = [("1", *dragged[1][1:]), ("2", *dragged[0][1:])]  # what was clicked is 1 now
-    eventually(page, lambda: (numbers(page, 0), numbers(page, 1)), lambda of: of == (picked, picked))
+    eventually(
+        page,
+        lambda: (numbers(page, 0), numbers(page, 1)),
+        lambda of: of[0] == of[1] and are_near(of[0], picked),
+    )
 
     page.get_by_role("button", name="Next seed").click()
     assert changed(page, picked) not in (drawn, dragged)
