@@ -97,7 +97,7 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     task = level("L2", overhead_size=SIZE, wrist_size=SIZE)
     policy = untrained_policy(preset(options.preset).policy, features_of(task))
-    record = Record()
+    record = Record(seed=0)
     wall: dict[str, list[float]] = {"ours": [], "one at a time": []}
     cpu: dict[str, list[float]] = {name: [] for name in wall}
     for turn in range(options.turns + 1):

@@ -412,7 +412,7 @@ def main(options: Options) -> None:
         raise SystemExit(f"no LeRobot environment at '{options.python}': type make test-lerobot, or give --python")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="training-speed-"))
     folder.mkdir(parents=True, exist_ok=True)
-    record, results = Record(lerobot=options.python), {}
+    record, results = Record(seed=0, lerobot=options.python), {}
     try:
         for name in options.sizes:
             results[name] = found = measure(name, folder, options)
