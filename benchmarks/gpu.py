@@ -2,7 +2,8 @@
 
     .venv-lerobot/bin/python -m benchmarks.gpu --out benchmarks/results/gpu.json
 
-Needs LeRobot 0.6.1 beside foreact in one environment (`make test-lerobot` makes it). For each size and batch all
+Needs LeRobot 0.6.1 beside foreact in one environment (`make test-lerobot` makes it); for a machine with PyTorch but
+no network `scripts/gpu_wheels.sh` gathers what is to be carried there, 45 MB of wheels, and says how to use them. For each size and batch all
 networks lie on the card and take turns, so that a ratio is that of one turn; the most telling rows come first, and
 what does not fit into the seconds or onto the card is named in the table. No time counts before both networks have
 given the same chunk to 1e-5 in plain float32. A share of the peak is LeRobot's count of FLOPs over the time of this
