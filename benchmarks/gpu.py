@@ -3,11 +3,12 @@
     .venv-lerobot/bin/python -m benchmarks.gpu --out benchmarks/results/gpu.json
 
 Needs LeRobot 0.6.1 beside foreact in one environment (`make test-lerobot` makes it); for a machine with PyTorch but
-no network `scripts/gpu_wheels.sh` gathers what is to be carried there, 45 MB of wheels, and says how to use them. For each size and batch all
-networks lie on the card and take turns, so that a ratio is that of one turn; the most telling rows come first, and
-what does not fit into the seconds or onto the card is named in the table. No time counts before both networks have
-given the same chunk to 1e-5 in plain float32. A share of the peak is LeRobot's count of FLOPs over the time of this
-card's own fastest matrix product in that precision, measured first.
+no network `scripts/gpu_wheels.sh` gathers what is to be carried there, 45 MB of wheels, and says how to use them.
+
+For each size and batch all networks lie on the card and take turns, so that a ratio is that of one turn; the most
+telling rows come first, and what does not fit into the seconds or onto the card is named in the table. No time counts
+before both networks have given the same chunk to 1e-5 in plain float32. A share of the peak is LeRobot's count of FLOPs
+over the time of this card's own fastest matrix product in that precision, measured first.
 
 Ways to compute: float32 without and with TF32, bfloat16 autocast; `compile` is torch.compile; `graph` replays the whole
 training step or prediction as one CUDA graph; `unfused` is AdamW as a loop. LeRobot's own ways are float32 and what its
