@@ -7,9 +7,9 @@ set -eu
 cd "$(dirname "$0")/.."
 sh scripts/lerobot_environment.sh
 rm -rf .gpu-wheels
-.venv-lerobot/bin/python -m pip freeze --exclude-editable >.gpu-wheels.pins
-.venv-lerobot/bin/python -m pip download --quiet --no-deps --only-binary :all: -c .gpu-wheels.pins -d .gpu-wheels \
+mkdir .gpu-wheels
+.venv-lerobot/bin/python -m pip freeze --exclude-editable >.gpu-wheels/pins.txt
+.venv-lerobot/bin/python -m pip download --quiet --no-deps --only-binary :all: -c .gpu-wheels/pins.txt -d .gpu-wheels \
     av datasets deepdiff dill docstring-parser draccus Farama-Notifications gymnasium lerobot mergedeep multiprocess \
     orderly-set pydantic pydantic-core pydot pyserial pytz typing-inspection tyro
-rm .gpu-wheels.pins
 du -sh .gpu-wheels

@@ -259,31 +259,32 @@ def test_the_scene_that_is_looked_into_can_be_chosen(page: Page, studio: Running
     expect(page.get_by_role("button", name="second scene")).to_be_hidden()
 
 
-def saved(page: Page, button: str, folder: Path) -> ET.Element:
+def downloaded(page: Page, button: str, folder: Path) -> Path:
     with page.expect_download() as download:
         page.get_by_role("button", name=button).click()
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
+    return path
+
+
+def saved(page: Page, button: str, folder: Path) -> ET.Element:
+    path = downloaded(page, button, folder)
     assert path.suffix == ".svg"
     text = path.read_text()
     assert "var(--" not in text, "the page's colours are not known outside of it"
     return ET.fromstring(text)
 
 
-def saved_picture(page: Page, button: str, figure: Locator, folder: Path) -> None:
-    """What is saved looks as the browser shows it."""
-    with page.expect_download() as download:
-        page.get_by_role("button", name=button).click()
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
+def assert_saved_as_seen(
+    page: Page, button: str, figure: Locator, folder: Path, *, scale: int = 2, edge: int = 12
+) -> None:
+    """What is saved looks as the browser shows it, larger and with an edge around it."""
+    found = Image.open(downloaded(page, button, folder))
+    assert found.format == "PNG"
     box = figure.bounding_box()
     assert box is not None
-    found = Image.open(path)
-    assert found.format == "PNG"
-    edge = found.width / 2 - box["width"] if found.width > 1.5 * box["width"] else 0.0
-    assert edge == pytest.approx(24 if edge else 0, abs=1)
-    scale = 2 if edge else 1
-    left = round(scale * edge / 2)
+    assert found.width == pytest.approx(scale * (box["width"] + 2 * edge), abs=2)
+    left = scale * edge
     inner = (left, left, left + round(scale * box["width"]), left + round(scale * box["height"]))
     shown = picture_of(figure)
     size = (shown.shape[1], shown.shape[0])
@@ -300,12 +301,13 @@ def test_pictures_curves_answers_and_space_are_saved_as_png_as_they_look(
     page.get_by_role("button", name="Pause").click()
     expect(outcome(page)).to_have_text("paused")
     wait_for_picture(page)
-    saved_picture(page, "save scene-1 as PNG", page.locator(".pictures").first, tmp_path)
-    saved_picture(page, "save three-dimensions as PNG", page.locator(".scene3d canvas").first, tmp_path)
+    assert_saved_as_seen(page, "save scene-1 as PNG", page.locator(".pictures").first, tmp_path)
+    in_space = page.locator(".scene3d canvas").first
+    assert_saved_as_seen(page, "save three-dimensions as PNG", in_space, tmp_path, scale=1, edge=0)
     page.get_by_role("tab", name="Why it goes there").click()
     page.get_by_role("button", name="Where does it look?").click()
     expect(page.locator(".heat-figure")).to_have_count(2, timeout=LONG)
-    saved_picture(page, "save answer as PNG", page.get_by_test_id("answer"), tmp_path)
+    assert_saved_as_seen(page, "save answer as PNG", page.get_by_test_id("answer"), tmp_path)
 
 
 def test_the_view_in_three_dimensions_turns_and_comes_nearer_by_keys(page: Page, studio: RunningStudio) -> None:

@@ -11,6 +11,9 @@ from foreact.errors import DataError
 from foreact.page import escape, facts, image, page, table
 
 JSON, PAGE, PICTURE = "comparison.json", "comparison.html", "comparison.png"
+AGREEMENT = {"start": "0.94 (0.84 to 0.98)", "first_chunk": "0.93 (0.84 to 0.96)"}
+"""Rank correlation (Spearman, 95 %) of each score with closed-loop success over 37 checkpoints of the simulation, whose
+success is 0 to 97 % (docs/compare.md; `benchmarks/results/ranking.json`)."""
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:
@@ -52,11 +55,6 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     except OSError as error:
         raise DataError(f"cannot write the comparison to '{out}': {error.strerror or error}") from error
     return out / PAGE
-
-
-AGREEMENT = {"start": "0.94 (0.84 to 0.98)", "first_chunk": "0.93 (0.84 to 0.96)"}
-"""Rank correlation (Spearman, 95 %) of each score with closed-loop success over 37 checkpoints of the simulation, whose
-success is 0 to 97 % (docs/compare.md; `benchmarks/results/ranking.json`)."""
 
 
 def known_figures(comparison: Comparison) -> list[str]:

@@ -18,6 +18,11 @@ _FIGURE = """() => {
     if (letters) of.textContent = letters;
     return of;
   };
+  const onCanvas = (image, width, height) => {
+    const canvas = Object.assign(document.createElement('canvas'), {width, height});
+    canvas.getContext('2d').drawImage(image, 0, 0, width, height);
+    return canvas;
+  };
   const ground = getComputedStyle(root.closest('.card')).backgroundColor;
   const edge = 12, width = frame.width + 2 * edge, height = frame.height + 2 * edge;
   const sheet = make('svg', {viewBox: `${-edge} ${-edge} ${width} ${height}`, width, height});
@@ -27,10 +32,8 @@ _FIGURE = """() => {
     const place = {x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height};
     if (!box.width || !box.height || of.closest('button')) continue;
     if (of.tagName === 'IMG') {
-      const canvas = document.createElement('canvas');
-      [canvas.width, canvas.height] = [of.naturalWidth, of.naturalHeight];
-      if (!of.src.startsWith('data:')) canvas.getContext('2d').drawImage(of, 0, 0);
-      const href = of.src.startsWith('data:') ? of.src : canvas.toDataURL('image/png');
+      const isInPage = of.src.startsWith('data:');
+      const href = isInPage ? of.src : onCanvas(of, of.naturalWidth, of.naturalHeight).toDataURL('image/png');
       sheet.append(make('image', {...place, href, preserveAspectRatio: 'none'}));
     } else if (of.tagName === 'svg') {
       sheet.append(make('rect', {...place, fill: style.backgroundColor}));
@@ -53,12 +56,7 @@ _FIGURE = """() => {
   const letters = new XMLSerializer().serializeToString(sheet);
   if (NAME.endsWith('.svg')) return save(new Blob([letters], {type: 'image/svg+xml'}));
   const image = new Image();
-  image.onload = () => {
-    const canvas = document.createElement('canvas'), scale = 2;
-    [canvas.width, canvas.height] = [scale * width, scale * height];
-    canvas.getContext('2d').drawImage(image, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob(save, 'image/png');
-  };
+  image.onload = () => onCanvas(image, 2 * width, 2 * height).toBlob(save, 'image/png');
   image.src = 'data:image/svg+xml,' + encodeURIComponent(letters);
 }"""
 # What a canvas of WebGL holds is gone when the browser has shown it.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -224,21 +223,19 @@ def _read_clip(source: EpisodeSource, index: int) -> Clip:
     tracks: dict[tuple[str, bool], Track] = {}
     damaged: dict[str, str] = {}
     for camera in cameras:
-        name = camera.name
-        frames: dict[str, Callable[[], Iterator[np.ndarray]]] = {name: partial(source.frames, index, name, every)}
-        if camera.depth_range is not None:
-            frames[depth_title(name)] = partial(source.depth, index, name, every)
-        for title, read in frames.items():
-            depth_range = camera.depth_range if title != name else None
+        for is_depth in (False, True) if camera.depth_range is not None else (False,):
+            title = depth_title(camera.name) if is_depth else camera.name
+            read = source.depth if is_depth else source.frames
+            depth_range = camera.depth_range if is_depth else None
             size, files = (camera.height, camera.width), []
             try:
-                for frame in read():
+                for frame in read(index, camera.name, every):
                     size = frame.shape[:2]  # some cameras record depth in another size than colours
                     files.append(jpeg(frame) if depth_range is None else _depth_jpeg(frame, depth_range))
             except DataError as error:
                 damaged[title] = str(error)
             track = Track(title=title, depth_range=depth_range, size=size, pictures=files)
-            tracks[name, depth_range is not None] = track
+            tracks[camera.name, is_depth] = track
     return Clip(episode=episode, tracks=tracks, every=every, damaged=damaged)
 
 
