@@ -5,7 +5,7 @@
 
 Bundles are what `foreact export` writes of untrained policies as large as the presets', with a ResNet-18; their files
 are in the system's cache, as after a first start. Beside the clock stands the process's CPU time, which other processes
-do not lengthen.
+do not lengthen, and the share of the copy rate (peak.py) at which a start reads its bundle once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import tyro
 from made_data import write_data
+from peak import peak, share
 from record import Record
 from turns import spread
 
@@ -111,19 +112,23 @@ def start(bundle: Path) -> tuple[float, float]:
     return seconds, float(line)
 
 
-def measure(bundle: Path, repeats: int) -> dict[str, Any]:
+def measure(bundle: Path, repeats: int, copy_gb_s: float) -> dict[str, Any]:
     """Return what a bundle's start takes; one that does not count comes first."""
     times = [start(bundle) for _ in range(repeats + 1)][1:]
+    seconds = spread([seconds for seconds, _ in times], 3)
+    mb = sum(file.stat().st_size for file in bundle.iterdir()) / 1e6
     return {
-        "seconds": spread([seconds for seconds, _ in times], 3),
+        "seconds": seconds,
         "cpu_seconds": spread([cpu for _, cpu in times], 3),
-        "mb": round(sum(file.stat().st_size for file in bundle.iterdir()) / 1e6, 1),
+        "mb": round(mb, 1),
+        "share_of_copy_rate": share(mb / 1e3, seconds["median"], copy_gb_s),
     }
 
 
 def main(options: Options) -> None:
     """Measure, print and write."""
     record = Record(seed=0)
+    rates = peak()
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -138,7 +143,7 @@ def main(options: Options) -> None:
                 bundle = folder / f"{name}-{kind.replace(' ', '-')}"
                 if not bundle.exists():
                     export_bundle(run, bundle, format=format, precision=precision, data=data)
-                results[name][kind] = of = measure(bundle, options.repeats)
+                results[name][kind] = of = measure(bundle, options.repeats, rates["copy_gb_s"])
                 figures = "; ".join(
                     f"{what} {of[key]['median']:.2f} s ({of[key]['lowest']:.2f} to {of[key]['highest']:.2f})"
                     for what, key in (("clock", "seconds"), ("CPU", "cpu_seconds"))
@@ -146,7 +151,7 @@ def main(options: Options) -> None:
                 print(f"{name:<8} {kind:<14} {of['mb']:6.1f} MB  {figures}, goal {GOAL:g}", flush=True)
     settings = {"repeats": options.repeats, "precisions": options.precisions, "formats": options.formats}
     threads = {"ours": cores()}  # both libraries take all
-    record.write(options.out, results=results, goal_seconds=GOAL, settings=settings, threads=threads)
+    record.write(options.out, results=results, goal_seconds=GOAL, peak=rates, settings=settings, threads=threads)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ worker process, the decoder that it prefers, torchcodec, and its other one, PyAV
 which is what training does where nothing else is said. Batch size and random order are the same, and all take turns in
 short rounds, so that a busy machine slows all of them; the ratio is taken round by round. No time counts before both
 have given the same samples: vectors, chunks and masks equal, pictures within what two conversions from the video's
-colours differ by.
+colours differ by. From the cache stands beside each rate its share of the copy rate (peak.py): the pictures of a
+sample, read once and written once.
 
 Figures to be kept are made on a machine that does nothing else (the load is noted with them).
 """
@@ -31,6 +32,7 @@ import torch
 import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
+from peak import peak, share
 from record import Record
 from turns import spread
 
@@ -176,7 +178,7 @@ def seconds_of(batches: Iterator[Any], n: int) -> float:
     return time.perf_counter() - begun
 
 
-def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options) -> dict[str, Any]:
+def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options, copy_gb_s: float) -> dict[str, Any]:
     """Samples/s of both sides in turns, one loader process each."""
     backends = [peer.backend] + (["pyav"] if peer.backend != "pyav" else [])
     for backend in backends:
@@ -187,6 +189,7 @@ def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options) -> di
         ours = open_ours(root, Path(cache))
         for backend in backends:
             check_equal(peer, ours, folder, options.frames, f"{root.name} {backend}")
+        gb_a_sample = sum(of.height * of.width * 3 for of in ours.features.cameras) / 1e9
         streams = {"ours": stream(ours, options.batch, 1), "ours without a worker": stream(ours, options.batch, 0)}
         n_ours, n_theirs = (20, 3) if options.small else (500, 15)
         rates: dict[str, list[float]] = {name: [] for name in (*streams, *backends)}
@@ -201,8 +204,12 @@ def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options) -> di
         del streams, batches
         for backend in backends:
             peer.ask("close", name=f"{root.name} {backend}")
+    medians = {name: spread(of, 1) for name, of in rates.items()}
     return {
-        "samples_per_s": {name: spread(of, 1) for name, of in rates.items()},
+        "samples_per_s": medians,
+        "share_of_copy_rate": {
+            name: share(2 * gb_a_sample * of["median"], 1.0, copy_gb_s) for name, of in medians.items()
+        },
         "times_lerobot": {
             backend: spread([mine / other for mine, other in zip(rates["ours"], rates[backend], strict=True)])
             for backend in backends
@@ -251,7 +258,7 @@ def gop_250(root: Path, folder: Path, rounds: int) -> dict[str, Any]:
     return {"frames": n_frames, "video_frames_per_s": {f"every {every}": spread(of, 1) for every, of in rates.items()}}
 
 
-def measure(peer: Peer, folder: Path, options: Options) -> dict[str, Any]:
+def measure(peer: Peer, folder: Path, options: Options, copy_gb_s: float) -> dict[str, Any]:
     """Write the sets and return all figures."""
     results: dict[str, Any] = {}
     for height, width in ((480, 640), (96, 96)):
@@ -267,7 +274,7 @@ def measure(peer: Peer, folder: Path, options: Options) -> dict[str, Any]:
             seed=0,
         )
         name = f"{height}x{width}"
-        results[f"{name} from the cache"] = written | from_the_cache(peer, root, folder, options)
+        results[f"{name} from the cache"] = written | from_the_cache(peer, root, folder, options, copy_gb_s)
         results[f"{name} first pass"] = first_pass(peer, root, folder, 1 if options.small else 3)
         for what in ("from the cache", "first pass"):
             print(f"{name} {what}: {json.dumps(results[f'{name} {what}'])}", flush=True)
@@ -307,11 +314,12 @@ def main(options: Options) -> None:
     os.sched_setaffinity(0, cores)  # the processes that are started from here have the same
     torch.set_num_threads(len(cores))
     record = Record(seed=0, lerobot=options.python)
+    rates = peak()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="data-speed-"))
     folder.mkdir(parents=True, exist_ok=True)
     peer = Peer(options.python, folder)
     try:
-        results = measure(peer, folder, options)
+        results = measure(peer, folder, options, rates["copy_gb_s"])
     finally:
         peer.close()
         if options.folder is None:
@@ -323,6 +331,7 @@ def main(options: Options) -> None:
         options.out,
         results=results,
         goals=reached,
+        peak=rates,
         settings={
             **{name: getattr(options, name) for name in ("episodes", "frames", "gop_frames", "rounds", "batch")},
             "lerobot_backend": peer.backend,

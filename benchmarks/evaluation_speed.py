@@ -8,11 +8,13 @@ PyTorch for all that follow, is told apart. The plain loop renders every camera 
 environment does, and may use all cores for inference.
 
 Beside wall time stands processor time, of this process and all it started: on a busy machine the one says how the
-cores were shared out, the other still how much work there was. Linux only.
+cores were shared out, the other still how much work there was; and the share of all cores' fastest matrix product
+(peak.py) that the network's own FLOPs are: the rest is physics and pictures. Linux only.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -25,7 +27,9 @@ from typing import Any
 import torch
 import tyro
 from inference import untrained_policy
+from peak import matrix_rate, peak, share
 from record import Record, cpu_of_tree
+from torch.utils.flop_counter import FlopCounterMode
 
 from foreact.policy.policy import Policy
 from foreact.presets import preset
@@ -34,6 +38,7 @@ from foreact.sim.env import PickPlaceEnv
 from foreact.sim.rollout import rollout
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level
+from foreact.threads import cores
 
 SIZE = (96, 96)
 GOAL = 3.0
@@ -92,8 +97,22 @@ def compared(ours: list[float], plain: list[float]) -> dict[str, Any]:
     }
 
 
+def flop_of_an_episode(policy: Policy, task: TaskConfig) -> int:
+    """Return what the network computes in one, oneDNN's products included, which PyTorch does not count."""
+
+    def product(x: tuple[int, ...], weight: tuple[int, ...], *rest: object, **options: object) -> int:
+        return 2 * math.prod(x) * weight[0]
+
+    onednn = {torch.ops.mkldnn._linear_pointwise: product}
+    with FlopCounterMode(display=False, custom_mapping=onednn) as counter:
+        one_at_a_time(policy, task, range(1))
+    return counter.get_total_flops()
+
+
 def main(options: Options) -> None:
     """Measure, print and write."""
+    torch.set_num_threads(cores())
+    rates = peak()
     torch.set_num_threads(options.threads)
     task = level("L2", overhead_size=SIZE, wrist_size=SIZE)
     policy = untrained_policy(preset(options.preset).policy, features_of(task))
@@ -107,10 +126,15 @@ def main(options: Options) -> None:
                 of[name].append(seconds)
     first = {name: round(60 * options.episodes / of.pop(0), 1) for name, of in wall.items()}
     first_cpu = {name: round(of.pop(0) / options.episodes, 3) for name, of in cpu.items()}
+    flop = flop_of_an_episode(policy, task)
     results = {
         "wall": {
             "episodes_a_minute": {
                 name: round(60 * options.episodes / statistics.median(of), 1) for name, of in wall.items()
+            },
+            "share_of_matrix_rate": {
+                name: share(flop * options.episodes / 1e9, statistics.median(of), matrix_rate(rates))
+                for name, of in wall.items()
             },
             **compared(wall["ours"], wall["one at a time"]),
         },
@@ -126,7 +150,7 @@ def main(options: Options) -> None:
     print(results)
     settings = {"preset": options.preset, "episodes": options.episodes, "turns": options.turns, "level": "L2"}
     threads = {"ours": options.threads, "one at a time": options.threads}
-    record.write(options.out, results=results, settings=settings, threads=threads)
+    record.write(options.out, results=results, flop_of_an_episode=flop, peak=rates, settings=settings, threads=threads)
 
 
 if __name__ == "__main__":

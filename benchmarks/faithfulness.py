@@ -118,6 +118,12 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "pictures": Variant(
             about="two cameras, each with a learned vector", change=_policy(cameras=("overhead", "wrist"))
         ),
+        "pictures-bf16": Variant(
+            about="two cameras, trained with bf16-mixed",
+            change=lambda run: replace(
+                _policy(cameras=("overhead", "wrist"))(run), train=replace(run.train, precision="bf16-mixed")
+            ),
+        ),
         "pictures-unnamed": Variant(
             about="two cameras that tokens do not tell apart",
             change=_policy(cameras=("overhead", "wrist"), camera_embedding=False),

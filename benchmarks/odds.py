@@ -3,7 +3,8 @@
     PYTHONPATH=src:runtime/src .venv-lerobot/bin/python benchmarks/odds.py --out benchmarks/results/odds.json
 
 Both ensembles get the same new chunk at every tick, each as its own network gives it, and must say the same before a
-time counts. `limited` is ours with position, velocity and jump limited, as a robot has it and LeRobot's has not.
+time counts. `limited` is ours with position, velocity and jump limited, as a robot has it and LeRobot's has not. Both
+sides' shares of the copy rate (peak.py) are those of a tick that read its new chunk once and did nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 import tyro
 from lerobot.policies.act.modeling_act import ACTTemporalEnsembler
+from peak import peak, share
 from record import Record
 from turns import spread, take_turns
 
@@ -61,7 +63,7 @@ def limited(chunk_size: int, dim: int) -> Executor:
     return make_executor(settings, Features(action_names=tuple(f"a{i}" for i in range(dim)), fps=30))
 
 
-def ensemble(chunk_size: int, dim: int, turns: int, seed: int) -> dict[str, Any]:
+def ensemble(chunk_size: int, dim: int, turns: int, seed: int, copy_gb_s: float) -> dict[str, Any]:
     """Measure a tick: a new chunk comes in, an action goes out."""
     chunks = np.random.default_rng(seed).normal(size=(TICKS, chunk_size, dim)).astype(np.float32)
     tensors = torch.from_numpy(chunks)[:, None]
@@ -89,6 +91,10 @@ def ensemble(chunk_size: int, dim: int, turns: int, seed: int) -> dict[str, Any]
             name: take_turns(partial(ours, executor), theirs, turns, TICKS)
             for name, executor in (("plain", plain), ("limited", guarded))
         }
+    for of in figures.values():
+        of["share_of_copy_rate"] = {
+            side: share(chunks[0].nbytes / 1e9, of[f"{side}_cpu_ms"] / 1e3, copy_gb_s) for side in ("ours", "theirs")
+        }
     return {"dimensions": dim, "difference": difference, **figures}
 
 
@@ -106,9 +112,12 @@ def main(options: Options) -> None:
     """Measure, print and write."""
     torch.set_num_threads(1)
     record = Record(seed=options.seed)
+    rates = peak()
     results: dict[str, Any] = {"ensemble": {}}
     for chunk_size, dim in CHUNKS.items():
-        results["ensemble"][chunk_size] = of = ensemble(chunk_size, dim, options.turns, options.seed)
+        results["ensemble"][chunk_size] = of = ensemble(
+            chunk_size, dim, options.turns, options.seed, rates["copy_gb_s"]
+        )
         for name in ("plain", "limited"):
             print(f"ensemble, chunk {chunk_size}, {name}: {of[name]}", flush=True)
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -117,7 +126,9 @@ def main(options: Options) -> None:
     results["help_seconds"] = spread(starts(call, options.starts))
     print(f"foreact --help: {results['help_seconds']} s", flush=True)
     settings = {"turns": options.turns, "ticks": TICKS, "starts": options.starts, "coeff": COEFF}
-    record.write(options.out, results=results, goals=GOALS, settings=settings, threads={"ours": 1, "LeRobot": 1})
+    record.write(
+        options.out, results=results, goals=GOALS, peak=rates, settings=settings, threads={"ours": 1, "LeRobot": 1}
+    )
 
 
 if __name__ == "__main__":

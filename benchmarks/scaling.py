@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import Annotated, Any
 
 import tyro
 from record import Neighbours, Record
+from turns import spread
 
 BASE = {"image": (128, 128), "cameras": 2, "chunk": 100, "batch": 8, "layers": 4}
 """Of the preset so101: ResNet-18, width 512."""
@@ -46,6 +47,8 @@ PRESETS = {"compact": {"batch": 64}, "r1pro": {"batch": 4}, "so101": {"batch": 2
 """At their own sizes, with batches that take seconds."""
 GOAL = 0.2
 """Largest error of a prediction."""
+DDP = {"1 process": (1, 1), "1 process, 2 threads": (1, 2), "2 processes": (2, 1)}
+"""Processes and threads of each."""
 STEPS = 3
 """Of a point, after one that does not count."""
 
@@ -175,45 +178,54 @@ def rates_apart() -> dict[str, float]:
         return pool.submit(measure_rates).result()
 
 
-def measure_ddp(steps: int = 24, batch: int = 16) -> dict[str, Any]:
-    """Return samples/s of one process and of two for one budget of samples, each process with one thread."""
+def measure_ddp(turns: int = 3, steps: int = 24, batch: int = 16) -> dict[str, Any]:
+    """Return samples/s of one process and of two for one budget of samples, in turns."""
     from made_data import write_data
 
-    found: dict[str, Any] = {}
+    rates: dict[str, list[float]] = {name: [] for name in DDP}
+    budgets = set()
     neighbours = Neighbours()
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         data = write_data(
             Path(folder) / "data", size=(96, 96), n_cameras=2, state_dim=6, action_dim=6, coordinates=True, episodes=4,
             frames=60,
         )  # fmt: skip
-        for name, processes, threads in (("1 process", 1, 1), ("1 process, 2 threads", 1, 2), ("2 processes", 2, 1)):
-            options = {
-                "data": data, "out": f"{folder}/{processes}-{threads}", "cache-dir": f"{folder}/cache",
-                "devices": processes, "accelerator": "cpu", "threads": threads,
-                "strategy": "ddp" if processes > 1 else "auto", "train.batch-size": batch // processes,
-                "train.steps": steps, "train.warmup-steps": 1, "train.val-fraction": 0.0, "train.log-every": 8,
-                "train.save-every": steps,
-            }  # fmt: skip
-            call = [sys.executable, "-m", "foreact.cli.main", "train", "compact"]
-            begun = time.perf_counter()
-            done = subprocess.run(
-                [*call, *(word for key, value in options.items() for word in (f"--{key}", str(value)))],
-                stderr=subprocess.PIPE, text=True, env=without_threads(),
-            )  # fmt: skip
-            if done.returncode:
-                raise SystemExit(f"foreact train ended with {done.returncode}: {done.stderr[-1000:]}")
-            rate = re.search(r"([\d.]+) samples/s, [\d.]+% of the time", done.stderr)
-            budget = re.search(r"budget (\d+) samples in (\d+) steps", done.stderr)
-            assert rate is not None
-            assert budget is not None
-            found[name] = {
-                "samples_per_s": float(rate[1]),
-                "budget": int(budget[1]),
-                "steps": int(budget[2]),
-                "seconds_with_start": round(time.perf_counter() - begun, 1),
-            }
-    budgets = {of["budget"] for of in found.values()}
-    return {**found, "same_budget": len(budgets) == 1, "cores_of_others": neighbours.cores()}
+        for turn in range(turns):
+            for number, (name, (processes, threads)) in enumerate(DDP.items()):
+                options = {
+                    "data": data, "out": f"{folder}/{number}-{turn}", "cache-dir": f"{folder}/cache",
+                    "devices": processes, "accelerator": "cpu", "threads": threads,
+                    "strategy": "ddp" if processes > 1 else "auto", "train.batch-size": batch // processes,
+                    "train.steps": steps, "train.warmup-steps": 1, "train.val-fraction": 0.0, "train.log-every": 8,
+                    "train.save-every": steps,
+                }  # fmt: skip
+                rate, budget = train_once(options)
+                rates[name].append(rate)
+                budgets.add(budget)
+    if len(budgets) > 1:
+        raise SystemExit(f"the budgets of samples differ: {sorted(budgets)}")
+    single, double = (rates[name] for name in ("1 process", "2 processes"))
+    return {
+        "samples_per_s": {name: spread(of, 1) for name, of in rates.items()},
+        "times_one_process": spread([two / one for one, two in zip(single, double, strict=True)]),
+        "turns": turns,
+        "budget": budgets.pop(),
+        "cores_of_others": neighbours.cores(),
+    }
+
+
+def train_once(options: Mapping[str, object]) -> tuple[float, int]:
+    """Return a run's samples/s and its budget of samples."""
+    call = [sys.executable, "-m", "foreact.cli.main", "train", "compact"]
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    done = subprocess.run([*call, *words], stderr=subprocess.PIPE, text=True, env=without_threads())
+    if done.returncode:
+        raise SystemExit(f"foreact train ended with {done.returncode}: {done.stderr[-1000:]}")
+    rate = re.search(r"([\d.]+) samples/s, [\d.]+% of the time", done.stderr)
+    budget = re.search(r"budget (\d+) samples in \d+ steps", done.stderr)
+    assert rate is not None
+    assert budget is not None
+    return float(rate[1]), int(budget[1])
 
 
 def without_threads() -> dict[str, str]:

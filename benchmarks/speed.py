@@ -155,8 +155,8 @@ def difference_of_losses(preset_name: str, seed: int) -> float:
     return abs(ours / theirs - 1)
 
 
-def training_step(pair: Pair, preset_name: str, side: Side) -> Callable[[], None]:
-    """Return a step of one side, which keeps nothing of the other."""
+def training_step(pair: Pair, preset_name: str, side: Side, *, mixed: bool = False) -> Callable[[], None]:
+    """Return a step of one side, which keeps nothing of the other; mixed: forward and loss in bfloat16 autocast."""
     config, train = pair.config, preset(preset_name).train
     batch = make_batch(pair, pair.batch_size)
     if side == "ours":
@@ -165,7 +165,9 @@ def training_step(pair: Pair, preset_name: str, side: Side) -> Callable[[], None
 
         def our_step() -> None:
             our_optimizer.zero_grad()
-            act_loss(ours(batch, z="posterior"), batch, config).loss.backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                loss = act_loss(ours(batch, z="posterior"), batch, config).loss
+            loss.backward()
             gradient_norm(ours, 10.0)
             our_optimizer.step()
 
@@ -175,7 +177,9 @@ def training_step(pair: Pair, preset_name: str, side: Side) -> Callable[[], None
 
     def their_step() -> None:
         their_optimizer.zero_grad()
-        theirs.forward(given)[0].backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = theirs.forward(given)[0]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(theirs.parameters(), 10.0)
         their_optimizer.step()
 

@@ -102,6 +102,11 @@ def percent(shares: Mapping[str, float | None]) -> str:
     return ", ".join("?" if of is None else f"{of:.0%}" for of in shares.values())
 
 
+def matrix_text(peak: Mapping[str, float]) -> str:
+    """Return a processor's fastest matrix product."""
+    return f"{max(rate for name, rate in peak.items() if name.endswith('gflops')):g} GFLOP/s"
+
+
 def networks(content: Content) -> Iterator[str]:
     """A chunk at batch 1, in PyTorch and as a bundle, a training step and its memory: speed.py."""
     results, goals, settings, peak = (content[name] for name in ("results", "goals", "settings", "peak"))
@@ -116,7 +121,15 @@ def networks(content: Content) -> Iterator[str]:
         times = (ms(of["ours_cpu_ms"]), ms(of["theirs_cpu_ms"]))
         verdict = "" if goal is None else reached(f"{goal:g}", of["ratio"] >= goal)
         shares = (percent(of["share_of_matrix_rate"]), percent(of.get("share_of_copy_rate", {})))
-        return label, f"`{size}`", *times, ratio(of), verdict, *shares
+        return (
+            label,
+            f"`{size}`",
+            *times,
+            ratio(of),
+            verdict,
+            *shares,
+            f"{of.get('difference', of.get('difference_of_losses')):.0e}",
+        )
 
     rows = []
     for stage, label in (("inference", "a chunk at batch 1, PyTorch"), ("training", "a training step")):
@@ -130,15 +143,17 @@ def networks(content: Content) -> Iterator[str]:
             goal = goals["bundle"][precision][size] if figures["ratio"] == fastest else None
             rows.append(row(f"a chunk at batch 1, bundle {kind}", size, figures, goal))
     yield from table(
-        ("stage", "size", "ours, ms", "LeRobot, ms", "ratio", "goal", "matrix rate, ours and LeRobot", "copy rate"),
+        ("stage", "size", "ours, ms", "LeRobot, ms", "ratio", "goal", "matrix rate, ours and LeRobot", "copy rate",
+         "difference"),
         rows,
-    )
+    )  # fmt: skip
     rates = ", ".join(f"{name.replace('_', ' ')} {rate:g}" for name, rate in peak.items())
     yield ""
     yield (
         f"Shares of what this processor was seen to do in the same run ({rates}): of the matrix rate, which is that of "
         "the faster product, and int8's own for int8 where it was measured, LeRobot's FLOPs, which a "
-        "library with a faster way may exceed; of the copy rate every weight, read once."
+        "library with a faster way may exceed; of the copy rate every weight, read once. The difference is the "
+        "largest of a chunk's normalised actions from LeRobot's, and that of the loss relative to it."
     )
     probe = content["probe_ms"]
     faster = [f"{probe[size] / of['inference']['theirs_cpu_ms']:.1f} (`{size}`)" for size, of in results.items()]
@@ -168,6 +183,27 @@ def memory(content: Content) -> Iterator[str]:
             (f"`{size}`", span(ours, 0), span(theirs, 0), reached("no more", ours["median"] <= theirs["median"]))
         )
     yield from table(("size", "ours", "LeRobot", "goal"), rows)
+
+
+def bf16(content: Content) -> Iterator[str]:
+    """A training step in bfloat16: bf16.py."""
+    yield (
+        "`train.precision` bf16-mixed, which `foreact train` takes on a CPU only where the processor multiplies "
+        "bfloat16 itself; steps as above, CPU time of one thread, in turns with LeRobot's step in float32 and with "
+        f"LeRobot's step in the same precision ({content['settings']['steps']} turns). The error is that of the loss "
+        "relative to float32's, and the cosine of both gradients, without dropout and with one noise."
+    )
+    yield ""
+    rows = []
+    for size, of in content["results"].items():
+        plain, mixed, error = of["beside fp32"], of["beside bf16"], of["error"]
+        rows.append((
+            f"`{size}`, batch {of['batch']}", ms(mixed["ours_cpu_ms"]), ms(plain["theirs_cpu_ms"]), ratio(plain),
+            ms(mixed["theirs_cpu_ms"]), ratio(mixed), f"{error['loss']:.1e}", f"{error['cosine_of_gradients']:.5f}",
+        ))  # fmt: skip
+    yield from table(
+        ("size", "ours, ms", "LeRobot fp32, ms", "ratio", "LeRobot bf16, ms", "ratio", "loss", "gradients"), rows
+    )
 
 
 def end_to_end(content: Content) -> Iterator[str]:
@@ -210,7 +246,7 @@ def evaluation(content: Content) -> Iterator[str]:
     yield ""
     wall, cpu, goal = results["wall"], results["cpu"], results["goal"]
     minute, seconds = wall["episodes_a_minute"], cpu["seconds_an_episode"]
-    first = results["first_call"]["episodes_a_minute"]
+    first, shares = results["first_call"]["episodes_a_minute"], wall["share_of_matrix_rate"]
     plain = "one at a time"
     yield from table(
         ("", "ours", "one at a time", "ratio", "goal"),
@@ -219,8 +255,14 @@ def evaluation(content: Content) -> Iterator[str]:
              reached(f"{goal:g}", wall["ratio"] >= goal)),
             ("CPU seconds an episode", f"{seconds['ours']:.3f}", f"{seconds[plain]:.3f}", ratio(cpu), ""),
             ("episodes a minute, the first call", f"{first['ours']:.0f}", f"{first[plain]:.0f}", "", ""),
+            ("share of the matrix rate", f"{shares['ours']:.0%}", f"{shares[plain]:.0%}", "", ""),
         ],
     )  # fmt: skip
+    yield ""
+    yield (
+        f"The share is that of the network's {content['flop_of_an_episode'] / 1e9:.1f} GFLOP an episode in what all "
+        f"cores were seen to do ({matrix_text(content['peak'])}); the rest is physics and pictures."
+    )
 
 
 def cold_start(content: Content) -> Iterator[str]:
@@ -228,18 +270,20 @@ def cold_start(content: Content) -> Iterator[str]:
     goal = content["goal_seconds"]
     yield (
         "A fresh process from nothing to its first action, imports included; no ratio, for LeRobot has no bundle; "
-        f"{content['settings']['repeats']} processes, median, lowest and highest."
+        f"{content['settings']['repeats']} processes, median, lowest and highest. The share is that of reading the "
+        f"bundle once at the rate at which this processor was seen to copy ({content['peak']['copy_gb_s']:g} GB/s)."
     )
     yield ""
     rows = [
         (
             kind, f"`{size}`", f"{of['mb']:.0f}", span(of["seconds"]),
             reached(f"under {goal:g}", of["seconds"]["median"] < goal), span(of["cpu_seconds"]),
+            f"{of['share_of_copy_rate']:.1%}",
         )
         for size, kinds in content["results"].items()
         for kind, of in kinds.items()
     ]  # fmt: skip
-    yield from table(("bundle", "size", "MB", "by the clock, s", "goal", "CPU, s"), rows)
+    yield from table(("bundle", "size", "MB", "by the clock, s", "goal", "CPU, s", "copy rate"), rows)
 
 
 def odds(content: Content) -> Iterator[str]:
@@ -247,7 +291,9 @@ def odds(content: Content) -> Iterator[str]:
     settings, goals, results = content["settings"], content["goals"], content["results"]
     yield (
         f"A tick of the temporal ensemble, a chunk in and an action out, in one process, {settings['turns']} turns of "
-        f"{settings['ticks']} ticks, CPU time of one thread; both say the same to 1e-5 first."
+        f"{settings['ticks']} ticks, CPU time of one thread; both say the same to 1e-5 first. The shares are those of "
+        f"a tick that read its new chunk once at {content['peak']['copy_gb_s']:g} GB/s and did nothing else: calls "
+        "take the time, not memory."
     )
     yield ""
     rows = []
@@ -256,8 +302,11 @@ def odds(content: Content) -> Iterator[str]:
             times = ms(of[name]["ours_cpu_ms"]), ms(of[name]["theirs_cpu_ms"])
             goal = goals["ensemble_ms"]
             rows.append((label, chunk, str(of["dimensions"]), *times, ratio(of[name]),
-                         reached(f"under {goal:g} ms", of[name]["ours_cpu_ms"] < goal)))  # fmt: skip
-    yield from table(("", "chunk", "dimensions", "ours, ms", "LeRobot, ms", "ratio", "goal for ours"), rows)
+                         reached(f"under {goal:g} ms", of[name]["ours_cpu_ms"] < goal),
+                         percent(of[name]["share_of_copy_rate"])))  # fmt: skip
+    yield from table(
+        ("", "chunk", "dimensions", "ours, ms", "LeRobot, ms", "ratio", "goal for ours", "copy rate"), rows
+    )
     seconds, goal = results["help_seconds"], goals["help_seconds"]
     verdict = reached(f"under {goal:g} s", seconds["median"] < goal)
     yield ""
@@ -271,7 +320,8 @@ def data(content: Content) -> Iterator[str]:
     yield (
         f"Samples of two AV1 cameras and a chunk of 100 at batch {settings['batch']}, beside LeRobot's loader with "
         f"{theirs}, one worker each, in turns, by the clock; both give the same samples first. The first pass is ours "
-        "into an empty cache, LeRobot's an epoch."
+        "into an empty cache, LeRobot's an epoch. The shares are of what this processor was seen to copy "
+        f"({content['peak']['copy_gb_s']:g} GB/s, read and written): a sample's pictures, read once and written once."
     )
     yield ""
     rows = []
@@ -279,11 +329,13 @@ def data(content: Content) -> Iterator[str]:
         if theirs in of.get("times_lerobot", {}):
             key, digits = ("samples_per_s", 0) if "samples_per_s" in of else ("seconds", 2)
             unit = "samples/s" if key == "samples_per_s" else "s"
+            shares = of.get("share_of_copy_rate", {})
+            copied = percent({side: shares[side] for side in ("ours", theirs)}) if shares else ""
             goals = [reached(text.removeprefix(name).strip(), yes) for text, yes in content["goals"].items()
                      if text.startswith(name)]  # fmt: skip
             rows.append((f"{name}, {unit}", span(of[key]["ours"], digits), span(of[key][theirs], digits),
-                         span(of["times_lerobot"][theirs], 1), ", ".join(goals)))  # fmt: skip
-    yield from table(("", "ours", "LeRobot", "ratio", "goal"), rows)
+                         span(of["times_lerobot"][theirs], 1), ", ".join(goals), copied))  # fmt: skip
+    yield from table(("", "ours", "LeRobot", "ratio", "goal", "copy rate, ours and LeRobot"), rows)
     rate = content["results"]["GOP 250"]["video_frames_per_s"]
     yield ""
     goals = [reached(text.removeprefix("GOP 250 "), yes) for text, yes in content["goals"].items() if "GOP" in text]
@@ -320,15 +372,20 @@ def scaling(content: Content) -> Iterator[str]:
         [*rows, row("all", list(measured))],
     )
     if "ddp" in points:
-        rates = [(name, f"{of['samples_per_s']:g}") for name, of in points["ddp"].items() if isinstance(of, dict)]
+        ddp = points["ddp"]
         yield ""
-        yield "`foreact train` in one process and in two (DDP) for one budget of samples, a small network, one run:"
+        yield (
+            "`foreact train` in one process and in two (DDP) for one budget of samples, a small network, "
+            f"{ddp['turns']} turns; two processes are {span(ddp['times_one_process'])} times as fast as one of a "
+            "thread:"
+        )
         yield ""
-        yield from table(("", "samples/s"), rates)
+        yield from table(("", "samples/s"), ((name, span(of, 0)) for name, of in ddp["samples_per_s"].items()))
 
 
 SECTIONS: Sequence[tuple[str, str, str, Callable[[Content], Iterator[str]]]] = (
     ("A chunk, a training step and its memory", "speed", "networks", networks),
+    ("A training step in bfloat16", "bf16", "networks", bf16),
     ("Training end to end", "training_speed", "training", end_to_end),
     ("Evaluation in simulation", "evaluation_speed", "evaluation", evaluation),
     ("A bundle's start", "cold_start", "networks", cold_start),

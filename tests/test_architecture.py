@@ -27,6 +27,7 @@ FLOORS = {
     "finding": 0,
     "page": 0,
     "processes": 0,
+    "processor": 0,
     "memory": 0,
     "threads": 0,
     "console": 0,

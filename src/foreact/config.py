@@ -281,7 +281,8 @@ class TrainConfig:
     grad_clip: float = 10.0
     """Largest gradient norm; 0 clips nothing."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Mixed precision needs a GPU; it is refused on a CPU, where bf16 is slower."""
+    """16-mixed needs a GPU; bf16-mixed a GPU or a processor that multiplies bfloat16 itself (avx512_bf16, amx_bf16),
+    for emulated it is slower. A saved policy computes in float32."""
     ema_decay: float | None = None
     """Decay of an exponential moving average of the weights, used for validation and inference; None for none."""
     compile: bool = False

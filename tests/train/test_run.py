@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from foreact import processor
 from foreact.config import RunConfig, TrainConfig
 from foreact.errors import CheckpointError, ConfigError, TrainingError
 from foreact.policy.checkpoint import find_checkpoint, load_policy
@@ -22,6 +23,10 @@ from spots import FEATURES, write_dataset
 
 def with_train(run: RunConfig, **changes: object) -> RunConfig:
     return replace(run, train=replace(run.train, **changes))  # type: ignore[arg-type]
+
+
+def _needs(is_there: bool, what: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not is_there, reason=f"needs {what}")
 
 
 def state_of(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -190,11 +195,15 @@ def test_a_non_finite_loss_names_the_term_and_the_episodes_and_keeps_the_checkpo
     load_policy(tmp_path)
 
 
-def test_mixed_precision_on_a_cpu_is_refused(
-    tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path
+def test_a_precision_that_the_processor_would_emulate_is_refused(
+    tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="bf16-mixed needs a GPU"):
-        train(with_train(tiny_run, precision="bf16-mixed"), data=dataset, out=tmp_path, cache_dir=cache_dir)
+    older = tmp_path / "cpuinfo"
+    older.write_text("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
+    monkeypatch.setattr(processor, "_CPUINFO", older)
+    for precision, why in (("bf16-mixed", "does not multiply bfloat16 itself.*avx512_bf16"), ("16-mixed", "a GPU")):
+        with pytest.raises(ConfigError, match=f"train.precision {precision} .*{why}"):
+            train(with_train(tiny_run, precision=precision), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)
 
 
 def test_last_k_and_best_are_kept(tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path) -> None:
@@ -212,16 +221,24 @@ def test_checkpoints_are_ordered_by_step_not_by_name(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path).name == "step-1000000"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: mixed precision is refused on a CPU")
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_trains_on_a_gpu(
-    precision: str, tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("accelerator", "precision"),
+    [
+        pytest.param("cpu", "bf16-mixed", marks=_needs(processor.has_bf16_units(), "a processor with bfloat16")),
+        pytest.param("gpu", "bf16-mixed", marks=_needs(torch.cuda.is_available(), "a GPU")),
+        pytest.param("gpu", "16-mixed", marks=_needs(torch.cuda.is_available(), "a GPU")),
+    ],
+)
+def test_mixed_precision_trains(
+    accelerator: str, precision: str, tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
-    run = with_train(tiny_run, precision=precision, accelerator="gpu", steps=30)
+    run = with_train(tiny_run, precision=precision, accelerator=accelerator, steps=30)
     assert train(run, data=dataset, out=tmp_path, cache_dir=cache_dir).step == 30
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = [line["train/l1"] for line in lines if "train/l1" in line]
     assert losses[-1] < losses[0]
+    kept = load_file(find_checkpoint(tmp_path) / "model.safetensors")
+    assert {weight.dtype for weight in kept.values()} == {torch.float32}
 
 
 def command(dataset: Path, out: Path, cache_dir: Path, *options: str) -> list[str]:

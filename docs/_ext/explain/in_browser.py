@@ -28,6 +28,8 @@ LOOKS: tuple[tuple[int, Theme], ...] = ((1280, "light"), (1280, "dark"), (390, "
 _LISTINGS = "_modules"
 """The sources, in hundreds of pages from one template: these are looked at in every second way."""
 _HEIGHT = 800
+_LOADING_MS = 30_000
+"""For a page, which is on the disk: a busy machine, not a fault."""
 _OWN = ("file:", "data:", "blob:")
 _IN_VIEW = "[...document.querySelectorAll('.walk-in-view')].map((row) => row.id).join()"
 _WIDEST = """(width) => [...document.querySelectorAll('body *')]
@@ -43,11 +45,12 @@ def faults(site: Path, browser: Browser, *, word: str = "backbone", patience: fl
         site: The built site.
         browser: Looks at it.
         word: That the search box must find.
-        patience: Seconds to wait for what scripts do.
+        patience: Seconds to wait for what scripts do once a page is there.
     """
     context = browser.new_context(offline=True)
     page = context.new_page()
     page.set_default_timeout(1000 * patience)
+    page.set_default_navigation_timeout(_LOADING_MS)
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(f"a script fails: {error}"))
     page.on("request", lambda of: None if of.url.startswith(_OWN) else said.append(f"asks '{of.url}'"))

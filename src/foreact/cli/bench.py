@@ -94,6 +94,7 @@ def _commands(stage: Stage, options: BenchOptions) -> list[list[str]]:
         precisions = ("--precisions", "fp32", *(() if quick else ("int8",)))
         return [
             command("speed", *sizes, if_quick="--turns 2 --steps 1 --memory 1", python=LEROBOT),
+            command("bf16", *sizes, if_quick="--steps 1", python=LEROBOT),
             command("cold_start", *sizes, *precisions, if_quick="--repeats 1"),
         ]
     if stage == "odds":

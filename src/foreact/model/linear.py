@@ -6,12 +6,13 @@ they can do (docs/speed.md). oneDNN, which PyTorch has for its convolutions, doe
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from foreact.processor import is_amd
 
 _FEW_ROWS = 16
 """Products with fewer rows take no time anyway, and oneDNN's preparations are longer than MKL's."""
@@ -85,13 +86,11 @@ def is_plain(x: Tensor, weight: Tensor) -> bool:
 
 def _onednn_is_faster() -> bool:
     """Whether this is an AMD processor with AVX-512 and PyTorch offers oneDNN's product."""
-    cpuinfo = Path("/proc/cpuinfo")
     return (
         torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and cpuinfo.exists()
-        and "AuthenticAMD" in cpuinfo.read_text()
+        and is_amd()
     )
 
 

@@ -44,6 +44,7 @@ from foreact.data.streamed import StreamedDataset
 from foreact.errors import CheckpointError, ConfigError
 from foreact.policy.checkpoint import CHECKPOINTS, RUN_FILE, CheckpointMeta, find_checkpoint, read_meta, source_of
 from foreact.policy.inputs import network_statistics
+from foreact.processor import BF16_FLAGS, has_bf16_units
 from foreact.records import Batch, Features
 from foreact.threads import set_threads
 from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
@@ -425,9 +426,24 @@ def _trainer(
         plugins=[DirectoryCheckpointIO(meta)],
         default_root_dir=out,
     )
-    if config.precision != "32-true" and trainer.strategy.root_device.type == "cpu":
-        raise ConfigError(f"train.precision {config.precision} needs a GPU: on a CPU it is slower than 32-true")
+    if trainer.strategy.root_device.type == "cpu":
+        _check_precision(config.precision)
     return trainer
+
+
+def _check_precision(precision: str) -> None:
+    """Refuse what a processor would only emulate.
+
+    Raises:
+        ConfigError: If this one does.
+    """
+    if precision == "16-mixed":
+        raise ConfigError("train.precision 16-mixed needs a GPU; leave it out to train in float32")
+    if precision == "bf16-mixed" and not has_bf16_units():
+        raise ConfigError(
+            "train.precision bf16-mixed would be slower than float32 on this processor, which does not multiply "
+            f"bfloat16 itself (none of its flags is {' or '.join(BF16_FLAGS)}); leave it out, or train on a GPU"
+        )
 
 
 def _quiet_lightning() -> None:
