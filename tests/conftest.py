@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from foreact.config import RunConfig, TrainConfig
 from pages import typed_in
@@ -16,6 +17,11 @@ from tiny import TINY
 torch.set_num_threads(1)
 # A shell's job in the background ignores Ctrl-C, and so would the processes in which tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Lightning puts every signal's handler back after a training, and takes pytest's fault handler, which Python's `signal`
+# does not see, for none: a worker that crashed later would die without a word.
+_FATAL = {signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL}
+_valid_signals = _SignalConnector._valid_signals
+_SignalConnector._valid_signals = staticmethod(lambda: _valid_signals() - _FATAL)  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

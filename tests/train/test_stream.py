@@ -1,8 +1,8 @@
 """Training from a part of the disk: order, content, bound, resume and what is refused."""
 
 import json
+import multiprocessing
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
 
 import behavior_files
 from data.damage import cut_video
@@ -35,6 +33,7 @@ from foreact.train.run import read_run, train
 from foreact.train.samples import Samples, open_samples
 from foreact.train.windows import Windowed, fill_windows
 from spots import write_dataset
+from train.interrupted import train_until_ctrl_c
 from train.test_run import assert_same_state, with_train
 
 A_FRAME = 2 * 32 * 32 * 3
@@ -300,24 +299,19 @@ def test_a_resumed_stream_equals_an_uninterrupted_one_bit_for_bit(
     assert set(threading.enumerate()) <= before
 
 
-class _Interrupt(Callback):
-    """Ctrl-C in the middle of a step."""
-
-    def on_train_batch_start(self, trainer: Trainer, *args: object) -> None:
-        if trainer.global_step == 4:
-            signal.raise_signal(signal.SIGINT)
-
-
+@pytest.mark.slow
 def test_ctrl_c_saves_ends_the_decoding_and_the_run_goes_on_as_if_nothing_had_happened(
     streamed_run: RunConfig, dataset: Path, tmp_path: Path
 ) -> None:
-    before = set(threading.enumerate())
     run = with_train(streamed_run, steps=9, val_every=9, save_every=9)
     whole = train(run, data=dataset, out=tmp_path / "whole", cache_dir=tmp_path)
     out = tmp_path / "parts"
-    stopped = train(run, data=dataset, out=out, cache_dir=tmp_path, callbacks=[_Interrupt()])
-    assert (stopped.step, stopped.interrupted) == (5, True)
-    assert set(threading.enumerate()) <= before
+    process = multiprocessing.get_context("spawn").Process(
+        target=train_until_ctrl_c, args=(run, dataset, out, tmp_path)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     resumed = train(run, data=dataset, out=out, cache_dir=tmp_path, resume=True)
     assert resumed.step == 9
     assert_same_state(whole.checkpoint, resumed.checkpoint)

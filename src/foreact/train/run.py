@@ -450,5 +450,6 @@ def _quiet_lightning() -> None:
     """Silence Lightning's remarks about things decided here on purpose, and about its own use of torch."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     without_validation = "Total length of `list` across ranks is zero"
-    for message in (".*does not have many workers.*", ".*LeafSpec.* is deprecated", without_validation):
+    other = ".*AMP with fp16 is not supported on CPU"  # which is refused, instead of another precision taken
+    for message in (".*does not have many workers.*", ".*LeafSpec.* is deprecated", without_validation, other):
         warnings.filterwarnings("ignore", message=message)
