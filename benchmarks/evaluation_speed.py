@@ -116,6 +116,7 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     task = level("L2", overhead_size=SIZE, wrist_size=SIZE)
     policy = untrained_policy(preset(options.preset).policy, features_of(task))
+    policy.predictor.requires_grad_(False)  # PyTorch's counter of FLOPs wants it
     record = Record(seed=0)
     wall: dict[str, list[float]] = {"ours": [], "one at a time": []}
     cpu: dict[str, list[float]] = {name: [] for name in wall}

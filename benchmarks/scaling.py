@@ -293,7 +293,7 @@ def plot(measured: dict[str, Any], file: Path) -> None:
             panel.plot([x for x, _ in at], [of[what][ours] for _, of in at], "o-", label="measured")
             panel.plot([x for x, _ in at], [of[what]["predicted"] for _, of in at], "x--", label="predicted")
             panel.set_xlabel(LABELS.get(axis, axis))
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, 1.08 * max(of[what][which] for _, of in at for which in (ours, "predicted")))
             panel.grid(alpha=0.3)
             if column == 0:
                 panel.set_ylabel(label)

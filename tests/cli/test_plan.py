@@ -55,6 +55,16 @@ def test_options_change_what_they_name(tmp_path: Path, rates: Path) -> None:
     assert content["run"]["train"]["batch_size"] == 2
 
 
+def test_another_precision_is_said_not_to_be_counted(
+    tmp_path: Path, rates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("compact", *TINY, "--rates", str(rates))
+    step_s = plan(tmp_path, *words)["plan"]["step_s"]
+    assert "counted in float32" not in capsys.readouterr().out
+    assert plan(tmp_path, *words, "--train.precision", "bf16-mixed")["plan"]["step_s"] == step_s
+    assert "counted in float32, not in bf16-mixed" in " ".join(capsys.readouterr().out.split())
+
+
 def test_cards_share_the_work_and_exchange_gradients(tmp_path: Path) -> None:
     words = ("compact", *TINY, "--batch", "2", "--link", "16")
     one = plan(tmp_path, *words, "--gpus", "1", "--device", "l4")["plan"]

@@ -40,7 +40,7 @@ def test_the_figures_of_choices_tried_both_ways_are_those_of_the_results() -> No
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_variant.setdefault(run["variant"], []).append(run)
-    assert len(rows) == len(by_variant) == 11
+    assert len(rows) == len(by_variant) == 12
     totals = {}
     for (_, successes, together, closing, validation), (name, of) in zip(rows, by_variant.items(), strict=True):
         assert [run["seed"] for run in of] == [0, 1, 2]

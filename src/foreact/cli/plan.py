@@ -244,6 +244,8 @@ def _print(
         f"disk:   {size_text(plan.checkpoint)} a checkpoint"
         + (f", {size_text(plan.frame_cache)} of decoded frames" if plan.frame_cache is not None else ""),
     ]
+    if train.precision != "32-true":
+        lines[1] += f"; counted in float32, not in {train.precision}"
     if plan.all_reduce_s:
         lines[1] += f"; {plan.all_reduce_s:.2g} s of it exchanging gradients"
     for line in lines:
