@@ -29,11 +29,11 @@ class BenchOptions:
     """Measure speed beside LeRobot 0.6.1, in its own environment, which is made where it is missing (3 minutes).
 
     Works in a checkout of the source, writes benchmarks/results/*.json, their tables in speed.md beside them and in
-    docs/speed.md, and wants a machine that does nothing else: about two hours on two cores. `networks`: a chunk
-    at batch 1, bundles and their start, a training step and its memory, with the same weights in one process; `odds`:
-    the temporal ensemble and `foreact --help`; `evaluation`: closed-loop episodes a minute; `data`: samples a second;
-    `training`: end to end from videos on disk beside lerobot-train; `scaling`: step time and memory as curves beside
-    what `foreact plan` predicts. After Ctrl-C the same command goes on with what is not measured yet.
+    docs/speed.md, and wants a machine that does nothing else: about two hours on two cores. `networks`: a chunk at
+    batch 1, bundles and their start, a training step, in bfloat16 too, and its memory, with the same weights in one
+    process; `odds`: the temporal ensemble and `foreact --help`; `evaluation`: closed-loop episodes a minute; `data`:
+    samples a second; `training`: end to end from videos on disk beside lerobot-train; `scaling`: step time and memory
+    as curves beside what `foreact plan` predicts. After Ctrl-C the same command goes on with what is not measured yet.
     """
 
     stages: Annotated[tuple[Stage, ...], tyro.conf.Positional] = get_args(Stage)
