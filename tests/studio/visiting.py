@@ -27,11 +27,12 @@ def open_data(page: Page, studio: RunningStudio, name: str, episode: int) -> Non
     page.goto(studio.url + "/data")
     page.get_by_role("combobox", name="Data set").click()
     page.get_by_role("option").filter(has_text=name).click()
-    expect(page.get_by_text(f"episode {0}: ", exact=False).first).to_be_visible(timeout=LONG)
+    title = rf"^episode {{}}: .* of .*{re.escape(name)}"  # the page has opened another set's episode 0 before
+    expect(page.get_by_text(re.compile(title.format(0)))).to_be_visible(timeout=LONG)
     expect(page.get_by_role("combobox", name="Episode")).to_have_value("0")
     if episode:
         choose(page, "Episode", str(episode))
-        expect(page.get_by_text(f"episode {episode}: ", exact=False).first).to_be_visible(timeout=LONG)
+        expect(page.get_by_text(re.compile(title.format(episode)))).to_be_visible(timeout=LONG)
 
 
 def outcome(page: Page, scene: int = 0) -> Locator:

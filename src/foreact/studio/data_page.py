@@ -177,7 +177,8 @@ class DataPage:
             return
         self._clip = clip
         self._error.set_text("; ".join(f"{camera}: {why}" for camera, why in clip.damaged.items()))
-        self._title.set_text(f"episode {index}: {clip.episode.task or 'no task'}, {clip.episode.length} frames")
+        what = f"{clip.episode.task or 'no task'}, {clip.episode.length} frames, of {self._name}"
+        self._title.set_text(f"episode {index}: {what}")
         self._images = {}
         self._cameras.clear()
         with self._cameras:
