@@ -18,12 +18,12 @@ import torch
 import tyro
 from lerobot_twin import SIZES, Pair, make_batch, make_pair
 from record import Record
-from speed import check_same, difference_of_losses, training_step
+from speed import check_same, difference_of_losses, our_loss, training_step
 from turns import take_turns
 
 from foreact.memory import keep_freed_memory
-from foreact.model.losses import act_loss
 from foreact.processor import has_bf16_units
+from foreact.records import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,11 @@ def cost_in_value(name: str, seed: int) -> dict[str, float]:
     }
 
 
-def _loss_and_gradient(pair: Pair, batch: Any, seed: int, *, mixed: bool) -> tuple[float, torch.Tensor]:
+def _loss_and_gradient(pair: Pair, batch: Batch, seed: int, *, mixed: bool) -> tuple[float, torch.Tensor]:
     network = pair.ours.train()
     network.zero_grad()
     torch.manual_seed(seed)
-    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        loss = act_loss(network(batch, z="posterior"), batch, pair.config).loss
+    loss = our_loss(network, batch, pair.config, mixed=mixed)
     loss.backward()
     return loss.item(), torch.cat([of.grad.flatten() for of in network.parameters() if of.grad is not None])
 

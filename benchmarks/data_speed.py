@@ -38,6 +38,7 @@ from turns import spread
 
 from foreact.data.dataset import ChunkDataset
 from foreact.data.frame_cache import cache_frames
+from foreact.data.frame_windows import frame_bytes
 from foreact.data.source import open_source
 from foreact.train.loader import StepLoader, StepSampler
 from foreact.train.order import Uniform
@@ -189,7 +190,7 @@ def from_the_cache(peer: Peer, root: Path, folder: Path, options: Options, copy_
         ours = open_ours(root, Path(cache))
         for backend in backends:
             check_equal(peer, ours, folder, options.frames, f"{root.name} {backend}")
-        gb_a_sample = sum(of.height * of.width * 3 for of in open_source(root).features.cameras) / 1e9
+        gb_a_sample = frame_bytes(open_source(root).features) / 1e9
         streams = {"ours": stream(ours, options.batch, 1), "ours without a worker": stream(ours, options.batch, 0)}
         n_ours, n_theirs = (20, 3) if options.small else (500, 15)
         rates: dict[str, list[float]] = {name: [] for name in (*streams, *backends)}

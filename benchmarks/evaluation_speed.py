@@ -14,7 +14,6 @@ cores were shared out, the other still how much work there was; and the share of
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import time
@@ -39,6 +38,7 @@ from foreact.sim.rollout import rollout
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level
 from foreact.threads import cores
+from foreact.train.cost import ONEDNN_FLOPS
 
 SIZE = (96, 96)
 GOAL = 3.0
@@ -99,12 +99,7 @@ def compared(ours: list[float], plain: list[float]) -> dict[str, Any]:
 
 def flop_of_an_episode(policy: Policy, task: TaskConfig) -> int:
     """Return what the network computes in one, oneDNN's products included, which PyTorch does not count."""
-
-    def product(x: tuple[int, ...], weight: tuple[int, ...], *rest: object, **options: object) -> int:
-        return 2 * math.prod(x) * weight[0]
-
-    onednn = {torch.ops.mkldnn._linear_pointwise: product}
-    with FlopCounterMode(display=False, custom_mapping=onednn) as counter:
+    with FlopCounterMode(display=False, custom_mapping=dict(ONEDNN_FLOPS)) as counter:
         one_at_a_time(policy, task, range(1))
     return counter.get_total_flops()
 

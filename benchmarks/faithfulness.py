@@ -120,9 +120,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         ),
         "pictures-bf16": Variant(
             about="two cameras, trained with bf16-mixed",
-            change=lambda run: replace(
-                _policy(cameras=("overhead", "wrist"))(run), train=replace(run.train, precision="bf16-mixed")
-            ),
+            change=lambda run: _train(precision="bf16-mixed")(_policy(cameras=("overhead", "wrist"))(run)),
         ),
         "pictures-unnamed": Variant(
             about="two cameras that tokens do not tell apart",

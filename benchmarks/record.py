@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import foreact
+from foreact.processor import cpuinfo
 from foreact.threads import cores
 
 LEROBOT = Path(".venv-lerobot/bin/python")
@@ -123,10 +124,7 @@ class Record:
 
 def processor() -> dict[str, Any]:
     """Return the processor's name, and those of its vector units that matter."""
-    fields = {}
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        key, _, value = line.partition(":")
-        fields[key.strip()] = value.strip()
+    fields = cpuinfo()
     name = f"{fields.get('model name', platform.machine())}, family {fields.get('cpu family', '?')}"
     return {"cpu": name, "flags": [flag for flag in _FLAGS if flag in fields.get("flags", "").split()]}
 

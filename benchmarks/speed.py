@@ -32,13 +32,17 @@ from bundle_files import as_batch, make_frame, write_networks
 from lerobot_twin import SIZES, Pair, lerobot_batch, make_batch, make_pair
 from peak import matrix_rate, peak, share
 from record import Record, processor
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from turns import spread, take_turns
 
+from foreact.config import PolicyConfig
 from foreact.memory import keep_freed_memory
+from foreact.model.act import ACT
 from foreact.model.linear import ONEDNN_IS_FASTER
 from foreact.model.losses import act_loss
 from foreact.presets import preset
+from foreact.records import Batch
 from foreact.train.optimizer import gradient_norm, make_optimizer
 
 GOALS = {
@@ -151,8 +155,14 @@ def difference_of_losses(preset_name: str, seed: int) -> float:
         torch.manual_seed(seed)
         theirs = pair.theirs.train().forward(lerobot_batch(batch))[0].item()
         torch.manual_seed(seed)
-        ours = act_loss(pair.ours.train()(batch, z="posterior"), batch, pair.config).loss.item()
+        ours = our_loss(pair.ours.train(), batch, pair.config).item()
     return abs(ours / theirs - 1)
+
+
+def our_loss(ours: ACT, batch: Batch, config: PolicyConfig, *, mixed: bool = False) -> Tensor:
+    """Return the loss of a training step; mixed: computed in bfloat16 autocast."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        return act_loss(ours(batch, z="posterior"), batch, config).loss
 
 
 def training_step(pair: Pair, preset_name: str, side: Side, *, mixed: bool = False) -> Callable[[], None]:
@@ -165,9 +175,7 @@ def training_step(pair: Pair, preset_name: str, side: Side, *, mixed: bool = Fal
 
         def our_step() -> None:
             our_optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-                loss = act_loss(ours(batch, z="posterior"), batch, config).loss
-            loss.backward()
+            our_loss(ours, batch, config, mixed=mixed).backward()
             gradient_norm(ours, 10.0)
             our_optimizer.step()
 

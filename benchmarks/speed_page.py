@@ -102,9 +102,9 @@ def percent(shares: Mapping[str, float | None]) -> str:
     return ", ".join("?" if of is None else f"{of:.0%}" for of in shares.values())
 
 
-def matrix_text(peak: Mapping[str, float]) -> str:
-    """Return a processor's fastest matrix product."""
-    return f"{max(rate for name, rate in peak.items() if name.endswith('gflops')):g} GFLOP/s"
+def seen(peak: Mapping[str, float]) -> str:
+    """Return what a processor was seen to do."""
+    return ", ".join(f"{name.replace('_', ' ')} {rate:g}" for name, rate in peak.items())
 
 
 def networks(content: Content) -> Iterator[str]:
@@ -147,11 +147,10 @@ def networks(content: Content) -> Iterator[str]:
          "difference"),
         rows,
     )  # fmt: skip
-    rates = ", ".join(f"{name.replace('_', ' ')} {rate:g}" for name, rate in peak.items())
     yield ""
     yield (
-        f"Shares of what this processor was seen to do in the same run ({rates}): of the matrix rate, which is that of "
-        "the faster product, and int8's own for int8 where it was measured, LeRobot's FLOPs, which a "
+        f"Shares of what this processor was seen to do in the same run ({seen(peak)}): of the matrix rate, which is "
+        "that of the faster product, and int8's own for int8 where it was measured, LeRobot's FLOPs, which a "
         "library with a faster way may exceed; of the copy rate every weight, read once. The difference is the "
         "largest of a chunk's normalised actions from LeRobot's, and that of the loss relative to it."
     )
@@ -261,7 +260,7 @@ def evaluation(content: Content) -> Iterator[str]:
     yield ""
     yield (
         f"The share is that of the network's {content['flop_of_an_episode'] / 1e9:.1f} GFLOP an episode in what all "
-        f"cores were seen to do ({matrix_text(content['peak'])}); the rest is physics and pictures."
+        f"cores were seen to do ({seen(content['peak'])}); the rest is physics and pictures."
     )
 
 

@@ -5,7 +5,6 @@ A stopwatch would decide by what else happens to run, and a run's numbers must n
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -14,14 +13,16 @@ BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 def is_amd() -> bool:
     """Whether AMD made it; False where that is not known, as elsewhere than on Linux."""
-    return "AuthenticAMD" in _cpuinfo()
+    return cpuinfo().get("vendor_id") == "AuthenticAMD"
 
 
 def has_bf16_units() -> bool:
     """Whether it multiplies bfloat16 itself; emulated, that is slower than float32 (docs/speed.md)."""
-    flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
-    return flags is not None and not set(flags[1].split()).isdisjoint(BF16_FLAGS)
+    return not set(cpuinfo().get("flags", "").split()).isdisjoint(BF16_FLAGS)
 
 
-def _cpuinfo() -> str:
-    return _CPUINFO.read_text() if _CPUINFO.exists() else ""
+def cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the last core by field (man proc_cpuinfo); nothing elsewhere."""
+    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.exists() else []
+    fields = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in fields}

@@ -16,6 +16,7 @@ checkpoints are not part of a step.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from foreact.config import RunConfig
 from foreact.policy.inputs import network_features
@@ -340,10 +341,8 @@ class OperationCounter(TorchDispatchMode):
         given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         moved = _bytes_of((*given, *(results or given)))  # without a result, what was given is changed
         amounts[MEMORY if moved > _CACHE else CACHED] += moved
-        if packet is _ONEDNN_PRODUCT:
-            amounts[PRODUCT] += 2 * args[0].numel() * args[1].shape[0]
-        elif packet in flop_registry:
-            amounts[_kind(packet, args)] += flop_registry[packet](*args, **kwargs, out_val=result)
+        if packet in _FORMULAS:
+            amounts[_kind(packet, args)] += _FORMULAS[packet](*args, **kwargs, out_val=result)
 
     def _hold(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -359,9 +358,18 @@ class OperationCounter(TorchDispatchMode):
 
 _ONLY_RESERVE = {torch.ops.aten.empty, torch.ops.aten.new_empty, torch.ops.aten.empty_strided}
 _ONLY_RESERVE |= {torch.ops.aten.new_empty_strided, torch.ops.aten.empty_like}
+
+
+def _product(x: tuple[int, ...], weight: tuple[int, ...], *args: Any, **kwargs: Any) -> int:
+    return 2 * math.prod(x) * weight[0]
+
+
 _ONEDNN_PRODUCT = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+ONEDNN_FLOPS = {} if _ONEDNN_PRODUCT is None else {_ONEDNN_PRODUCT: _product}
+"""FLOPs from shapes, of what PyTorch's registry lacks: a `custom_mapping` of its `FlopCounterMode`."""
+_FORMULAS = {**flop_registry, **{packet: shape_wrapper(of) for packet, of in ONEDNN_FLOPS.items()}}
 _FORWARD, _BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
-_PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm}
+_PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, *ONEDNN_FLOPS}
 
 
 def _kind(packet: Any, args: Any) -> str:
