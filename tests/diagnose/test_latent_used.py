@@ -54,7 +54,7 @@ def test_a_latent_that_is_read_changes_the_chunk_and_its_kl_is_torchs(episodes: 
     assert measured.prior_spread > 0.1
     samples = probe.samples(0.0, 8)
     with torch.no_grad():
-        batch = probe.inputs.prepare(probe.dataset.__getitems__(samples.tolist()), cells=network.feature_sizes)
+        batch = probe.inputs.prepare(probe.dataset.__getitems__(samples.tolist()), cells=network.cell_middles)
         mu, log_var = network.posterior(batch)
     by_torch = kl_divergence(Normal(mu, (log_var / 2).exp()), Normal(0.0, 1.0)).mean(dim=0)
     np.testing.assert_allclose(measured.kl, by_torch.numpy(), rtol=1e-4, atol=1e-6)  # float32

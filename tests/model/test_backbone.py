@@ -84,6 +84,33 @@ def test_cells_that_are_not_full_count(make_config: MakeConfig, name: str) -> No
             assert backbone(torch.randn(1, 3, *pixels)).shape[2:] == backbone.feature_size(*pixels)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "cell"),
+    [("cnn", (128, 96), (3, 2)), ("cnn", (120, 100), (3, 4)), ("resnet18", (480, 480), (7, 7))],
+)
+def test_a_cell_looks_where_its_gradient_comes_from(
+    make_config: MakeConfig, name: str, size: tuple[int, int], cell: tuple[int, int]
+) -> None:
+    """Of all pixels, weighed by how much they move the cell; all weights positive, so that nothing is shut off.
+
+    The cells are those whose whole receptive field is in the picture: ResNet-18's is 435 pixels wide.
+    """
+    backbone = make_backbone(make_config(vision_backbone=name, backbone_norm="frozen"), 3).double()
+    with torch.no_grad():
+        for weight in backbone.parameters():
+            weight.abs_()
+    image = torch.rand(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    backbone(image)[0, :, cell[0], cell[1]].sum().backward()
+    assert image.grad is not None
+    weights = image.grad[0].abs().sum(0)
+    weights = weights / weights.sum()
+    row = (weights.sum(1) * (torch.arange(size[0]) + 0.5)).sum().item()
+    column = (weights.sum(0) * (torch.arange(size[1]) + 0.5)).sum().item()
+    columns = backbone.feature_size(*size)[1]
+    looked_at = backbone.cell_middles(*size)[cell[0] * columns + cell[1]]
+    assert looked_at.tolist() == pytest.approx([column, row], abs=backbone.stride / 10)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_from_a_file_give_torchvisions_features(
     resnet_config: PolicyConfig, tmp_path: Path, suffix: str

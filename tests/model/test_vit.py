@@ -61,6 +61,18 @@ def test_patch_tokens_are_a_feature_map_of_the_announced_size(
     assert 0.2 < features.square().mean().sqrt() < 5
 
 
+def test_a_patch_token_looks_at_its_patch(config: PolicyConfig) -> None:
+    backbone = make_backbone(config, 3)
+    assert isinstance(backbone, ViTBackbone)
+    image = torch.rand(1, 3, 42, 70, requires_grad=True)
+    backbone.vit.patch_embed(image)[0, 1, 3].sum().backward()
+    assert image.grad is not None
+    rows, columns = torch.nonzero(image.grad[0].abs().sum(0), as_tuple=True)
+    middle = [(of.min() + of.max() + 1).item() / 2 for of in (columns, rows)]
+    assert backbone.cell_middles(42, 70)[1 * 5 + 3].tolist() == middle == [49.0, 21.0]
+    assert backbone.cell_middles(30, 43)[-1].tolist() == [49.0, 35.0], "in the zeros around a picture that is smaller"
+
+
 def test_weights_with_timms_names_give_timms_patch_tokens(config: PolicyConfig, tmp_path: Path) -> None:
     weights = random_dinov2()
     save_file(weights, tmp_path / "w.safetensors")

@@ -73,7 +73,7 @@ def raw(cue: list[list[float]], seed: int = 0) -> Batch:
 
 def prepare(settings: PolicyConfig, batch: Batch, features: Features = FEATURES) -> Batch:
     inputs = Inputs(settings, features, STATISTICS)
-    cells = ACT(settings, inputs.network_features).feature_sizes
+    cells = ACT(settings, inputs.network_features).cell_middles
     return inputs.prepare(batch, cells=cells)
 
 
@@ -123,8 +123,8 @@ def test_the_full_picture_beside_a_crop_is_made_smaller_and_the_crop_is_not() ->
 def test_cells_of_a_smaller_full_picture_look_at_the_same_table() -> None:
     settings = config("world", "crop", cue_crop_full=("overhead",), cue_crop_full_scale=0.5)
     points = prepare(settings, raw([[0.4, 0.0]])).cell_points["overhead"][0]  # 20x30 at stride 16: 2x2 cells
-    np.testing.assert_allclose(points[0], [0.3 + (15 - 30) / 50, -(10 - 20) / 50], atol=1e-6)
-    np.testing.assert_allclose(points[3], [0.3 + (45 - 30) / 50, -(30 - 20) / 50], atol=1e-6)
+    np.testing.assert_allclose(points[0], [0.3 + (1 - 30) / 50, -(1 - 20) / 50], atol=1e-6)  # on pixel 0: 1 of 40x60
+    np.testing.assert_allclose(points[3], [0.3 + (33 - 30) / 50, -(33 - 20) / 50], atol=1e-6)  # on pixel 16
 
 
 def test_the_full_picture_is_grey_until_the_jaws_close_where_that_is_asked_for() -> None:
@@ -167,16 +167,19 @@ def test_a_camera_that_is_not_calibrated_has_an_empty_map_and_the_log_says_so(ca
 
 def test_each_cell_knows_the_point_of_the_table_that_it_looks_at() -> None:
     seen = prepare(config("token", "world"), raw([[0.4, 0.0]]))
-    points = seen.cell_points["overhead"][0]  # 40x60 at stride 16: 3x4 cells of 13.3 x 15 pixels
+    points = seen.cell_points["overhead"][0]  # 40x60 at stride 16: 3x4 cells on pixels 0, 16, 32 and 48
     assert points.shape == (12, 2)
-    np.testing.assert_allclose(points[0], [0.3 + (7.5 - 30) / 50, -(40 / 6 - 20) / 50], atol=1e-6)
+    np.testing.assert_allclose(points[0], [0.3 + (0.5 - 30) / 50, -(0.5 - 20) / 50], atol=1e-6)
+    np.testing.assert_allclose(points[6], [0.3 + (32.5 - 30) / 50, -(16.5 - 20) / 50], atol=1e-6)
     assert set(seen.cell_points) == {"overhead"}
 
 
 def test_the_cells_of_a_crop_look_at_points_around_the_cue() -> None:
     seen = prepare(config("token", "world", "crop", cue_crop=0.4), raw([[0.35, 0.06], [0.2, -0.1]]))
-    middle = seen.cell_points["overhead@cue"].mean(dim=1)  # a plane seen from straight above: no perspective
-    np.testing.assert_allclose(middle, [[0.35, 0.06], [0.2, -0.1]], atol=1e-6)
+    points = seen.cell_points["overhead@cue"]  # 16 pixels at stride 16: one cell, on the crop's first pixel
+    assert points.shape == (2, 1, 2)
+    np.testing.assert_allclose(points[0, 0], [0.35 - 7.5 / 50, 0.06 + 7.5 / 50], atol=1e-6)
+    np.testing.assert_allclose(points[1, 0], [0.2 - 7.5 / 50, -0.1 + 7.5 / 50], atol=1e-6)
 
 
 def test_another_cue_changes_what_depends_on_it_and_nothing_else() -> None:

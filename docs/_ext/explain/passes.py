@@ -108,7 +108,7 @@ def _first_gradients(module: QuietModule, batch: Batch) -> tuple[dict[str, float
 
     hook = network.encoder.register_full_backward_hook(keep)
     torch.manual_seed(0)
-    prepared = module.inputs.prepare(batch, crop_seed=0, cells=network.feature_sizes)
+    prepared = module.inputs.prepare(batch, crop_seed=0, cells=network.cell_middles)
     loss = act_loss(network(prepared, z="posterior"), prepared, config)
     assert loss.kl is not None
     norms = []

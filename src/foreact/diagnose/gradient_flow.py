@@ -117,7 +117,7 @@ def gradient_flow(
     for number in range(BATCHES):
         rows = rng.integers(len(probe.dataset), size=SAMPLES)
         raw = probe.dataset.__getitems__(rows.tolist()).to(probe.device)
-        prepared = probe.inputs.prepare(raw, crop_seed=number, cells=network.feature_sizes)
+        prepared = probe.inputs.prepare(raw, crop_seed=number, cells=network.cell_middles)
         with torch.random.fork_rng():
             torch.manual_seed(seed + number)
             loss = training_loss(network, probe.inputs, config, raw, prepared, seed=number)

@@ -85,7 +85,7 @@ def latent_used(
     for start in range(0, len(samples), BATCH):
         rows = samples[start : start + BATCH]
         raw = probe.dataset.__getitems__(rows.tolist()).to(probe.device)
-        batch = probe.inputs.prepare(raw, cells=network.feature_sizes)
+        batch = probe.inputs.prepare(raw, cells=network.cell_middles)
         zero.append(network(batch, z="zero").action_hat)
         shape = (len(rows), network.config.latent_dim)
         drawn = [torch.randn(shape, generator=generator, device=probe.device) for _ in range(PRIOR_SAMPLES)]

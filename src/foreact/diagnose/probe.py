@@ -152,7 +152,7 @@ class Probe:
             here = slice(start, min(start + BATCH, len(samples)))
             raw = self.raw(samples[here]).to(self.device)
             raw = raw if change is None else change(raw, here)
-            batch = self.inputs.prepare(raw, cells=getattr(self.model, "feature_sizes", None))
+            batch = self.inputs.prepare(raw, cells=getattr(self.model, "cell_middles", None))
             action_hat = self.model(batch, z="zero").action_hat
             if not torch.isfinite(action_hat).all():
                 which = sorted(set(self.episodes_of(samples[here])))

@@ -124,6 +124,12 @@ class ACT(nn.Module):
         return {camera.name: self._feature_size(i) for i, camera in enumerate(self.features.cameras)}
 
     @property
+    def cell_middles(self) -> dict[str, Tensor]:
+        """Where in its picture each cell of a feature map looks (h w, 2) [pixel], by the camera's name."""
+        cameras = enumerate(self.features.cameras)
+        return {camera.name: self._backbone(i).cell_middles(*self._image_size(camera)) for i, camera in cameras}
+
+    @property
     def n_tokens(self) -> int:
         """Length of the encoder's sequence."""
         n_strong = 0 if self.strong is None else self.strong.n_tokens

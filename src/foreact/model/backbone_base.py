@@ -16,11 +16,13 @@ _COLOURS = 3
 
 
 class Backbone(nn.Module):
-    """What every backbone offers: `forward`, `out_channels` (C'), `stride` and its stages' channels."""
+    """What every backbone offers: `forward`, `out_channels` (C'), where its cells are and its stages' channels."""
 
     out_channels: int
     stride: int
     """Pixels between two cells of the feature map, in both directions."""
+    first_middle: float
+    """Pixels from the picture's edge to the middle of what the first cell sees."""
     stage_channels: tuple[int, ...]
     """Channels after each stage: where FiLM acts."""
     stem_name: str
@@ -29,6 +31,14 @@ class Backbone(nn.Module):
     def feature_size(self, height: int, width: int) -> tuple[int, int]:
         """Return h and w for a picture's size; a last cell that is not full counts."""
         return -(-height // self.stride), -(-width // self.stride)
+
+    def cell_middles(self, height: int, width: int) -> Tensor:
+        """Return where each cell of a picture's feature map looks, row by row (h w, 2): column and row [pixel].
+
+        The middle of its receptive field, from the picture's upper left corner; 0.5 is the first pixel's middle.
+        """
+        rows, columns = (self.first_middle + self.stride * torch.arange(n) for n in self.feature_size(height, width))
+        return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
 
     def forward(self, image: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
         """Return the feature map (B, C', h, w) of normalised pictures (B, C, H, W).

@@ -23,6 +23,10 @@ _FEW_CELLS = 36
 the first convolution and 17 times for the pooling after it (docs/speed.md); smaller ones, such as those of the last
 stage for pictures of 96x96, are not."""
 
+FIRST_MIDDLE = 0.5
+"""A kernel of odd size whose padding is half of it stands on the pixels 0, stride, 2 stride, ..: half a cell before the
+middles of equal tiles."""
+
 
 def convolve(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     """Return norm(conv(x)); a frozen norm is made part of the convolution before.
@@ -100,6 +104,7 @@ class ResNetBackbone(Backbone):
     """A torchvision ResNet up to its last stage, with torchvision's names for the weights (He et al. 2015)."""
 
     stem_name = "conv1.weight"
+    first_middle = FIRST_MIDDLE
 
     def __init__(self, config: PolicyConfig, in_channels: int) -> None:
         """Build with random weights."""
@@ -147,6 +152,7 @@ class SmallCNN(Backbone):
     out_channels = _CNN_WIDTHS[-1]
     stage_channels = _CNN_WIDTHS
     stem_name = "stages.0.0.weight"
+    first_middle = FIRST_MIDDLE
 
     def __init__(self, config: PolicyConfig, in_channels: int) -> None:
         """Build with random weights."""

@@ -58,6 +58,7 @@ class ViTBackbone(Backbone):
         self.out_channels = self.vit.embed_dim
         self.stage_channels = (self.vit.embed_dim,) * _N_STAGES
         self.stride = self.vit.patch_embed.patch_size[0]
+        self.first_middle = self.stride / 2
 
     def forward(self, image: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
         """Return (B, 768, H/16, W/16) for vit_base and (B, 384, H/14, W/14) for dinov2_small."""

@@ -87,19 +87,19 @@ class Inputs(nn.Module):
         self._cropped = _cropped(config, features)
 
     def prepare(
-        self, batch: Batch, *, crop_seed: int | None = None, cells: Mapping[str, tuple[int, int]] | None = None
+        self, batch: Batch, *, crop_seed: int | None = None, cells: Mapping[str, Tensor] | None = None
     ) -> Batch:
         """Return a raw batch as the network takes it.
 
         Args:
             batch: Raw, on the device of this module.
             crop_seed: Of the places of random crops (training); None crops the middle.
-            cells: With `world`: height and width of each camera's feature map (`ACT.feature_sizes`).
+            cells: With `world`: where in its picture each cell of a feature map looks (`ACT.cell_middles`).
         """
         with torch.autocast(self.normalizer.get_buffer("image_mean").device.type, enabled=False):
             return self._prepare(batch, crop_seed, cells or {})
 
-    def _prepare(self, batch: Batch, crop_seed: int | None, cells: Mapping[str, tuple[int, int]]) -> Batch:
+    def _prepare(self, batch: Batch, crop_seed: int | None, cells: Mapping[str, Tensor]) -> Batch:
         """In full precision: in bf16 a hand would be millimetres off."""
         pixels, hand = self._cue_pixels(batch)
         batch = self._with_maps(batch, pixels)
@@ -226,7 +226,7 @@ class Inputs(nn.Module):
         return torch.stack([2 * columns / camera.width - 1, 2 * rows / camera.height - 1], dim=-1)
 
     def _cell_points(
-        self, batch: Batch, pixels: dict[str, Tensor], hand: Pose | None, cells: Mapping[str, tuple[int, int]]
+        self, batch: Batch, pixels: dict[str, Tensor], hand: Pose | None, cells: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """The point of the coordinates' plane that each cell's middle looks at (B, h w, 2)."""
         points = {}
@@ -238,14 +238,11 @@ class Inputs(nn.Module):
             source = next(of for of in self.features.cameras if of.name == (camera.view_of or camera.name))
             if source.name not in pixels or source.calibration is None:
                 continue
-            height, width = cells[camera.name]
             size = (source.height, source.width)
-            shown = size if camera.view_of is None else (camera.height, camera.width)  # in the source's pixels
-            columns = (torch.arange(width) + 0.5) * shown[1] / width
-            rows = (torch.arange(height) + 0.5) * shown[0] / height
-            middle = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).flatten(0, 1).to(pixels[source.name])
-            if camera.view_of is None:
-                at = middle.expand(batch.size, -1, -1)
+            middle = cells[camera.name].to(pixels[source.name])
+            if camera.view_of is None:  # perhaps made smaller
+                scale = middle.new_tensor([source.width / camera.width, source.height / camera.height])
+                at = (middle * scale).expand(batch.size, -1, -1)
             else:
                 at = pixels[source.name][:, None] + middle - camera.width / 2
             found = plane_points(source.calibration, at, size, self.features.environment_height, hand)

@@ -21,6 +21,6 @@ class Predictor(nn.Module):
 
     def forward(self, raw: Batch, z: Tensor | None = None) -> Tensor:
         """Return chunks (B, T, C) as the executor takes them for a raw batch; None takes the latent's mode."""
-        batch = self.inputs.prepare(raw, cells=self.network.feature_sizes)
+        batch = self.inputs.prepare(raw, cells=self.network.cell_middles)
         output = self.network(batch, z="zero" if z is None else z)
         return self.inputs.read_chunk(output.action_hat, raw)

@@ -63,7 +63,7 @@ def attention_seen(shared: SharedPolicy, observation: Mapping[str, np.ndarray]) 
             policy.predict(raw)
         finally:
             handle.remove()
-        pictures = policy.inputs.prepare(raw, cells=network.feature_sizes).images
+        pictures = policy.inputs.prepare(raw, cells=network.cell_middles).images
     paid = {group: kept[0].cpu()[tokens].numpy() for group, tokens in token_groups(network).items()}
     cameras = []
     for name, size in network.feature_sizes.items():

@@ -50,7 +50,7 @@ class ACTModule(lightning.LightningModule):
         seed = _mix(self.run.train.seed, batch_idx, self.global_rank)
         noise = torch.Generator().manual_seed(seed ^ _CUE_NOISE)
         batch = cue_noise(batch, self.run.train.cue_noise, noise)
-        prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.feature_sizes)
+        prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.cell_middles)
         if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
             self._watched = _inputs_of(prepared)
         terms = training_loss(self.model, self.inputs, self.run.policy, batch, prepared, seed=seed).terms()
@@ -94,7 +94,7 @@ class ACTModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the same L1 with z = 0, which inference uses, and with the posterior z, which has seen the answer."""
-        prepared = self.inputs.prepare(batch, cells=self.model.feature_sizes)
+        prepared = self.inputs.prepare(batch, cells=self.model.cell_middles)
         zero = act_loss(self.model(prepared, z="zero"), prepared, self.run.policy).terms()
         logged = {"val/l1": zero["l1"]}
         if self.run.policy.use_vae:

@@ -52,7 +52,7 @@ def _with_counterfactual(
     places = torch.arange(raw.size, device=raw.environment_state.device)
     neighbour = torch.where(places ^ 1 < raw.size, places ^ 1, places)
     other_raw = with_cue(raw, raw.environment_state[neighbour, :CUE_DIM])
-    told_other = inputs.prepare(other_raw, crop_seed=seed, cells=model.feature_sizes)
+    told_other = inputs.prepare(other_raw, crop_seed=seed, cells=model.cell_middles)
     assert told_other.environment_state is not None
     distance = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].norm(dim=1)
 
