@@ -21,6 +21,8 @@ from benchmarks.grounding.plots import draw_grid, draw_success, position_shares
 from benchmarks.grounding.results import minutes_left, status, write_result
 from benchmarks.grounding.run import Machine, run_cell
 from benchmarks.grounding.table import BEGIN, END, markdown, rows_of, write_between_markers
+from benchmarks.grounding.validation import judged
+from benchmarks.grounding.validation import markdown as validation_table
 from benchmarks.grounding.variants import GRID, HULL, LEROBOT, study
 
 from foreact.config import RunConfig
@@ -236,7 +238,10 @@ def result(variant: str, seed: int, successes: int, *, wrong: int = 0, episodes:
         "training": {"samples": 1000, "minutes": 10 + seed},
         "diagnosis": None
         if variant == "blind"
-        else {"swap": {"obeyed": 49, "trials": 50}, "collapse": {"index": 0.0249}},
+        else {
+            "swap": {"verdict": "uses the coordinate: yes: swap test 49 of 50", "obeyed": 49, "trials": 50},
+            "collapse": {"index": 0.0249},
+        },
         "conditions": {"L1": condition},
     }
 
@@ -252,6 +257,30 @@ def test_a_table_pools_seeds_and_gives_their_wilson_interval() -> None:
     # wrong block 4 of 200, of which all picked it; 6 of 200 timed out; closing error the mean of 4 and 5
     assert "| the best | 0 | 49 of 50 | 0.02 | 92.0 |" in text
     assert "| the best | L1 | 200 | 2.0 | 95.0 | 0.0 | 2.0 | 0.0 | 0.0 | 0.0 | 3.0 | 4.5 |" in text
+
+
+def test_the_diagnosis_is_held_against_where_the_jaws_closed_at_positions_like_the_demonstrations() -> None:
+    elsewhere, ignored, missed = (result(name, 0, 10) for name in ("elsewhere", "ignored", "missed"))
+    elsewhere["conditions"]["L1"]["median_closing_error_mm"] = 50.0  # at positions that were never shown
+    elsewhere["conditions"]["clusters L1"] = {**elsewhere["conditions"]["L1"], "median_closing_error_mm": 12.0}
+    for of, swap in ((ignored, "no"), (missed, "yes")):
+        of["conditions"]["L1"]["median_closing_error_mm"] = 60.0
+        of["diagnosis"]["swap"]["verdict"] = f"uses the coordinate: {swap}: swap test 1 of 50"
+    between = result("between", 0, 50)
+    between["conditions"]["L1"]["median_closing_error_mm"] = 30.0
+    uncued = result("uncued", 0, 5)
+    uncued["diagnosis"] = {"swap": {"verdict": "has no coordinate"}}
+    runs = judged(rows_of([elsewhere, ignored, missed, between, uncued, result("best", 0, 95), result("blind", 0, 9)]))
+    assert {run.name.split("_")[1]: run.known for run in runs} == {
+        "elsewhere": "good",
+        "ignored": "collapsed",
+        "missed": "collapsed",
+        "between": "neither",
+        "best": "good",
+    }
+    text = validation_table(runs)
+    assert "1 of 2 collapsed runs are called rightly and 2 of 2 good runs are called rightly; 1 neither." in text
+    assert "| uniform_missed_s0 | collapsed | yes | 49 of 50 | 0.02 | 60.0 | 10 % at L1 |" in text
 
 
 def test_tables_stand_between_the_markers_and_leave_the_rest_alone(tmp_path: Path) -> None:

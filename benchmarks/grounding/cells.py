@@ -61,7 +61,7 @@ class Cell:
     seed: int
     conditions: tuple[Condition, ...]
     diagnose: bool = False
-    """Also ask `foreact diagnose`, which knows nothing of the rollouts; only of our own policies."""
+    """Before any rollout ask `foreact diagnose`; LeRobot's policy by way of `foreact import`."""
 
     @property
     def name(self) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from benchmarks.grounding import table, validation
 from benchmarks.grounding.cells import Cell
 from benchmarks.grounding.plots import draw_grid, draw_success
 from benchmarks.grounding.results import RESULTS, Status, minutes_left, read_results, status
 from benchmarks.grounding.run import Machine, run_cell, say, steps_done
-from benchmarks.grounding.table import markdown, rows_of, write_between_markers
 from benchmarks.grounding.variants import GRID, study
 from filelock import FileLock, Timeout
 
@@ -167,13 +167,14 @@ def write_tables(options: Table) -> None:
     results = read_results(options.results)
     if not results:
         raise ConfigError(f"no results in '{options.results}' yet: python benchmarks/grounding run")
-    rows = rows_of(results, {(cell.data.name, cell.variant.name): cell.variant.title for cell in study()})
+    rows = table.rows_of(results, {(cell.data.name, cell.variant.name): cell.variant.title for cell in study()})
     success, grid = (options.out.with_name(f"{options.out.stem}_{what}.png") for what in ("success", "grid"))
     draw_success(rows, options.pictured, success)
     pictures = [f"![Success by policy, with intervals]({success.name})"]
     if draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid):
         pictures.append(f"![Success over the 7x7 grid]({grid.name})")
-    write_between_markers(options.out, "\n\n".join([*pictures, markdown(rows)]))
+    tables = [*pictures, validation.markdown(validation.judged(rows)), table.markdown(rows)]
+    table.write_between_markers(options.out, "\n\n".join(tables))
     print(f"{len(results)} results: {options.out}")
 
 

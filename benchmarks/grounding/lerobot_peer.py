@@ -162,6 +162,11 @@ def saved_steps(out: Path) -> int:
     return int(last.resolve().name) if last.exists() else 0
 
 
+def pretrained_model(out: Path) -> Path:
+    """Return where a run's last checkpoint has the policy."""
+    return out / "checkpoints/last/pretrained_model"
+
+
 class LeRobotPolicy:
     """LeRobot's ACT behind what `rollout` asks of a policy; a context manager that ends its worker.
 
@@ -175,10 +180,15 @@ class LeRobotPolicy:
         self._again = partial(LeRobotPolicy, run, data=data, out=out, python=python)
         self.features = select_features(open_source(data).features, run.policy)
         self._log = out.with_suffix(".worker.log")
-        checkpoint = out / "checkpoints/last/pretrained_model"
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [str(_environment(python).absolute()), "-P", lerobot_worker.__file__, str(checkpoint), str(threads)],
+                [
+                    str(_environment(python).absolute()),
+                    "-P",
+                    lerobot_worker.__file__,
+                    str(pretrained_model(out)),
+                    str(threads),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -19,7 +19,13 @@ import mujoco
 import torch
 from benchmarks.grounding.cells import Cell, changes, plain
 from benchmarks.grounding.data import prepare, recorded_seeds, recording
-from benchmarks.grounding.lerobot_peer import PYTHON, LeRobotPolicy, saved_steps, train_lerobot
+from benchmarks.grounding.lerobot_peer import (
+    PYTHON,
+    LeRobotPolicy,
+    pretrained_model,
+    saved_steps,
+    train_lerobot,
+)
 from benchmarks.grounding.measure import measure
 from benchmarks.grounding.results import RESULTS, write_result
 
@@ -27,6 +33,8 @@ import foreact
 from foreact.console import console
 from foreact.data.files import write_json
 from foreact.data.source import open_source
+from foreact.deploy.import_checkpoint import import_checkpoint
+from foreact.deploy.unsaid import Unsaid
 from foreact.diagnose.report import diagnose
 from foreact.errors import ConfigError
 from foreact.policy.checkpoint import CHECKPOINTS, checkpoints_in, load_policy
@@ -69,24 +77,21 @@ def run_cell(cell: Cell, machine: Machine, *, redo: bool = False) -> Path:
     folder = machine.work / cell.name
     _make_way(cell, folder, redo=redo)
     out = folder / "run"
+    _train(cell, data, out, folder, machine)
+    told = recording(cell.data, machine.work / "data")  # where coordinates were made to lie, the true ones
+    diagnosis = _diagnosis(cell, told, out, folder, machine) if cell.diagnose else None
     if cell.variant.by == "lerobot":
-        if steps_done(cell, machine.work) < cell.run.train.steps:
-            with _stopwatch(folder):
-                train_lerobot(cell.run, data=data, out=out, python=machine.lerobot_python, threads=machine.threads)
         with LeRobotPolicy(
             cell.run, data=data, out=out, python=machine.lerobot_python, threads=machine.threads
         ) as peer:
             # it has what `rollout` and the measurements ask of a policy
             figures = _figures(cell, cast(Policy, peer), folder, machine)
-            n_parameters, versions, diagnosis = peer.parameters, {"lerobot": peer.version}, None
+            n_parameters, versions = peer.parameters, {"lerobot": peer.version}
     else:
-        _train(cell, data, out, folder, machine)
         policy = load_policy(out, device=machine.device)
         figures = _figures(cell, policy, folder, machine)
         n_parameters = sum(parameter.numel() for parameter in policy.model.parameters())
         versions = {}
-        told = recording(cell.data, machine.work / "data")  # where coordinates were made to lie, the true ones
-        diagnosis = _diagnosis(told, out, folder, machine) if cell.diagnose else None
     source = open_source(data)
     figures["training"] |= {
         "parameters_million": round(n_parameters / 1e6, 2),
@@ -133,6 +138,10 @@ def _train(cell: Cell, data: Path, out: Path, folder: Path, machine: Machine) ->
     steps = steps_done(cell, machine.work)
     if steps >= cell.run.train.steps:
         return
+    if cell.variant.by == "lerobot":
+        with _stopwatch(folder):
+            train_lerobot(cell.run, data=data, out=out, python=machine.lerobot_python, threads=machine.threads)
+        return
     with _stopwatch(folder):
         result = train(cell.run, data=data, out=out, resume=steps > 0, cache_dir=machine.work / "cache")
     if result.interrupted:
@@ -159,17 +168,26 @@ def _figures(cell: Cell, policy: Policy, folder: Path, machine: Machine) -> dict
     }
 
 
-def _diagnosis(data: Path, out: Path, folder: Path, machine: Machine) -> dict[str, Any]:
+def _diagnosis(cell: Cell, data: Path, out: Path, folder: Path, machine: Machine) -> dict[str, Any]:
     """Return the verdict, severity and single numbers of each question; it is asked once."""
     path = folder / "diagnosis.json"
     if not path.exists():
-        report = diagnose(out, data=data, cache_dir=machine.work / "cache", device=machine.device)
+        run = _imported(out, data, folder) if cell.variant.by == "lerobot" else out
+        report = diagnose(run, data=data, cache_dir=machine.work / "cache", device=machine.device)
         findings = {}
         for finding in report.findings:
             numbers = {name: value for name, value in finding.evidence.items() if isinstance(value, int | float | str)}
             findings[finding.question] = {"verdict": finding.verdict, "severity": finding.severity, **numbers}
         write_json(path, plain(findings))
     return dict(json.loads(path.read_text()))
+
+
+def _imported(out: Path, data: Path, folder: Path) -> Path:
+    """Return LeRobot's policy as a checkpoint of ours."""
+    ours = folder / "imported"
+    shutil.rmtree(ours, ignore_errors=True)
+    import_checkpoint(str(pretrained_model(out)), ours, Unsaid(data=data))
+    return ours
 
 
 @contextmanager

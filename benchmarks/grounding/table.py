@@ -135,7 +135,7 @@ def _success(rows: Sequence[Row]) -> str:
                 f"{row.average('training', 'minutes'):.0f}",
             ]
         )
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
@@ -157,8 +157,8 @@ def _outcomes(rows: Sequence[Row]) -> str:
                     f"{mean(known):.1f}" if known else "-",
                 ]
             )
-    summary = "<summary>Outcomes, % of the episodes; median distance of the first closing from the target</summary>"
-    return f"<details>{summary}\n\n{_table(head, lines)}\n\n</details>"
+    summary = "Outcomes, % of the episodes; median distance of the first closing from the target"
+    return details(summary, table(head, lines))
 
 
 def _diagnoses(rows: Sequence[Row]) -> str:
@@ -178,14 +178,20 @@ def _diagnoses(rows: Sequence[Row]) -> str:
         rates = ["" if figures is None else f"{100 * figures['success_rate']:.1f}" for figures in found]
         lines.append([row.title, str(of["seed"]), *said, *rates])
     summary = (
-        "<summary>What foreact diagnose says of each run, beside its success in %: swaps obeyed; collapse index, "
-        "0 as varied as the data, 1 one trajectory for all</summary>"
+        "What foreact diagnose says of each run, beside its success in %: swaps obeyed; collapse index, "
+        "0 as varied as the data, 1 one trajectory for all"
     )
     head = ["policy", "seed", "swap test", "collapse index", *conditions]
-    return f"<details>{summary}\n\n{_table(head, lines)}\n\n</details>"
+    return details(summary, table(head, lines))
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def details(summary: str, text: str) -> str:
+    """Return a text that is folded under its summary."""
+    return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column is words and the others numbers."""
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
 
@@ -196,9 +202,7 @@ def write_between_markers(path: Path, text: str) -> None:
     Raises:
         DataError: If the document has no markers, or not in this order.
     """
-    content = (
-        path.read_text() if path.exists() else f"# Grounding: does the policy go where it is told?\n\n{BEGIN}\n{END}\n"
-    )
+    content = path.read_text() if path.exists() else f"{_TITLE}\n\n{BEGIN}\n{END}\n"
     before, begin, rest = content.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -206,7 +206,7 @@ def study() -> tuple[Cell, ...]:
                 variant=variant,
                 seed=seed,
                 conditions=tuple(conditions),
-                diagnose=variant.by == "foreact",
+                diagnose=True,
             )
             for seed in range(seeds)
             for variant in variants

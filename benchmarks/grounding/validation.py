@@ -1,0 +1,95 @@
+"""Does `foreact diagnose` call the study's runs rightly? What it said before any rollout, beside what those showed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.grounding.table import Row, details, table
+
+GOOD, COLLAPSED = 20.0, 40.0
+"""Median distance [mm] of the first closing from the target: up to which a run goes where it is told, and from which it
+does not. The jaws forgive 12 mm, the coordinate is off by 12 mm (median, at L1), two blocks stand 60 mm apart or more;
+what lies between is called neither."""
+_WHERE_TRAINED = ("clusters L1", "L1", "L3")
+"""Conditions whose positions are those of the demonstrations, which are all that diagnose sees; the first is taken."""
+_ANSWERS = {"yes": "good", "no": "collapsed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One run: what it is known to be and what it was called."""
+
+    name: str
+    """Of its cell."""
+    condition: str
+    """The rollouts that tell what it is."""
+    closing_mm: float
+    success_rate: float
+    answer: str
+    """To "uses the coordinate": yes, no, or something between."""
+    obeyed: int
+    trials: int
+    index: float
+
+    @property
+    def known(self) -> str:
+        """`good`, `collapsed` or `neither`."""
+        return "good" if self.closing_mm <= GOOD else "collapsed" if self.closing_mm >= COLLAPSED else "neither"
+
+    @property
+    def is_called_rightly(self) -> bool:
+        """Of a run that is good or collapsed."""
+        return _ANSWERS.get(self.answer) == self.known
+
+
+def judged(rows: Sequence[Row]) -> list[Judged]:
+    """Return every run that is told coordinates and was diagnosed, the worst first."""
+    runs = [
+        _judged(row, of) for row in rows for of in row.results if "trials" in (of["diagnosis"] or {}).get("swap", {})
+    ]
+    return sorted(runs, key=lambda run: -run.closing_mm)
+
+
+def _judged(row: Row, result: Mapping[str, Any]) -> Judged:
+    condition = next(name for name in _WHERE_TRAINED if name in result["conditions"])
+    figures, swap = result["conditions"][condition], result["diagnosis"]["swap"]
+    return Judged(
+        name=f"{result['data']}_{result['variant']}_s{result['seed']}",
+        condition=condition,
+        closing_mm=figures["median_closing_error_mm"],
+        success_rate=figures["success_rate"],
+        answer=swap["verdict"].split(": ")[1],
+        obeyed=swap["obeyed"],
+        trials=swap["trials"],
+        index=result["diagnosis"]["collapse"]["index"],
+    )
+
+
+def markdown(runs: Sequence[Judged]) -> str:
+    """Return a sentence with the counts, and the table of all runs."""
+    counts = []
+    for known in ("collapsed", "good"):
+        of = [run for run in runs if run.known == known]
+        counts.append(f"{sum(run.is_called_rightly for run in of)} of {len(of)} {known} runs are called rightly")
+    sentence = (
+        f"{' and '.join(counts)}; {sum(run.known == 'neither' for run in runs)} neither. Good: at positions like those "
+        f"of its demonstrations the jaws first close at most {GOOD:.0f} mm (median) from the target; collapsed: at "
+        f"least {COLLAPSED:.0f} mm."
+    )
+    head = ["run", "known to be", "uses the coordinate", "swaps obeyed", "collapse index", "jaws off [mm]", "success"]
+    lines = [
+        [
+            run.name,
+            run.known,
+            run.answer,
+            f"{run.obeyed} of {run.trials}",
+            f"{run.index:.2f}",
+            f"{run.closing_mm:.1f}",
+            f"{100 * run.success_rate:.0f} % at {run.condition}",
+        ]
+        for run in runs
+    ]
+    summary = "Every run: what foreact diagnose said before any rollout, and what the rollouts showed"
+    return f"### Does the diagnosis call them rightly?\n\n{sentence}\n\n{details(summary, table(head, lines))}"
