@@ -1,30 +1,28 @@
 """What each way of conditioning costs at inference: milliseconds from a raw observation to a raw action, batch 1.
 
     python benchmarks/conditioning_cost.py --out benchmarks/results/conditioning_cost.json
+    python benchmarks/grounding table       # puts it into docs/grounding.md
 
 Every policy is asked once a round, in turn, so that a busy machine slows all of them; the ratio to the baseline
-(`token`) is taken round by round. Each tick predicts anew (`n_action_steps` 1), so that the inverse kinematics of
-`frame` count in full. Untrained weights: the time does not depend on them, but for the inverse kinematics, whose
-iterations do.
+(`token`) is taken round by round. Untrained weights: the time does not depend on them, but for the inverse kinematics
+of `frame`, whose iterations do; so each chunk sends the hand 2 cm forward.
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from inference import observation_of, untrained_policy
+from record import Record
 
-import foreact
-from foreact.config import Conditioning
 from foreact.data.sidecar import apply_calibration
 from foreact.policy.policy import Policy
 from foreact.presets import preset
@@ -33,13 +31,25 @@ from foreact.sim.calibration import calibration_of_task
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig
 
-ONLY_IN_TRAINING = ("token", "auxiliary", "contrastive")
-"""The baseline, and what leaves inference as it is."""
-WAYS: tuple[tuple[Conditioning, ...], ...] = (
-    ("token",),
-    *(("token", way) for way in get_args(Conditioning) if way not in ONLY_IN_TRAINING),
-    ("token", "crop", "frame"),
-)
+BASELINE = "token"
+_BESIDE = {"cue_crop_full": ("overhead",), "cue_crop_full_scale": 0.5}
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    BASELINE: {},
+    **{f"token + {way}": {"conditioning": ("token", way)} for way in ("crop", "film", "strong", "heatmap", "world")},
+    "token + frame": {"conditioning": ("token", "frame")},
+    "token + crop + frame (the presets)": {"conditioning": ("token", "crop", "frame")},
+    "the same, overhead camera alone (the study's best)": {
+        "conditioning": ("token", "crop", "frame"),
+        "cameras": ("overhead",),
+    },
+    "token + crop + frame + world, half-size picture beside": {
+        "conditioning": ("token", "crop", "frame", "world"),
+        **_BESIDE,
+    },
+    "token, ViT (DINOv2 small)": {"vision_backbone": "dinov2_small", "backbone_norm": "frozen"},
+}
+"""Changes of a preset's policy; `auxiliary` and `contrastive` leave inference as it is."""
+_FORWARD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +57,7 @@ class Options:
     """What is measured."""
 
     presets: tuple[str, ...] = ("compact", "so101")
-    rounds: int = 20
+    rounds: int = 15
     """Counted rounds, after 3 that are not."""
     threads: int = 1
     out: Path | None = None
@@ -77,26 +87,32 @@ def tick(policy: Policy, observation: dict[str, Any]) -> float:
     return 1000 * (time.perf_counter() - begun)
 
 
+def moving(policy: Policy) -> Policy:
+    """Return the policy with chunks that send the hand 2 cm forward: statistics are 1, so the head's unit is metres."""
+    with torch.no_grad():
+        policy.model.action_head.weight.zero_()
+        policy.model.action_head.bias.zero_()
+        policy.model.action_head.bias[0] = _FORWARD
+    return policy
+
+
 def measure(name: str, rounds: int) -> dict[str, dict[str, float]]:
     """Return by way of conditioning: median time [ms], and the ratio to the baseline with its spread."""
     recorded = robot(name)
-    options = replace(preset(name).policy, n_action_steps=1)
-    policies = {"+".join(ways): untrained_policy(replace(options, conditioning=ways), recorded) for ways in WAYS}
+    base = replace(preset(name).policy, n_action_steps=1)
+    policies = {way: moving(untrained_policy(replace(base, **changes), recorded)) for way, changes in WAYS.items()}
     observation = observation_of(recorded, recorded)
     observation["observation.state"] = np.array([0.0, -1.2, 0.85, 1.5, 0.05, 0.5], np.float32)
     observation["observation.environment_state"] = np.array([0.2, 0.05], np.float32)
-    times: dict[str, list[float]] = {ways: [] for ways in policies}
+    times: dict[str, list[float]] = {way: [] for way in policies}
     for _ in range(3 + rounds):
-        for ways, policy in policies.items():
-            with torch.no_grad():
-                policy.model.action_head.weight.zero_()  # the hand stays where it is, within reach
-                policy.model.action_head.bias.zero_()
-            times[ways].append(tick(policy, observation))
+        for way, policy in policies.items():
+            times[way].append(tick(policy, observation))
     results = {}
-    for ways, of in times.items():
-        ratios = [mine / base for mine, base in zip(of[3:], times["token"][3:], strict=True)]
+    for way, of in times.items():
+        ratios = [mine / theirs for mine, theirs in zip(of[3:], times[BASELINE][3:], strict=True)]
         low, high = np.quantile(ratios, (0.1, 0.9))
-        results[ways] = {
+        results[way] = {
             "median_ms": round(statistics.median(of[3:]), 2),
             "ratio": round(statistics.median(ratios), 3),
             "ratio_10": round(float(low), 3),
@@ -108,24 +124,14 @@ def measure(name: str, rounds: int) -> dict[str, dict[str, float]]:
 def main(options: Options) -> None:
     """Measure, print a line for each way of conditioning, and write all of them."""
     torch.set_num_threads(options.threads)
+    record = Record(seed=0)
     results = {}
     for name in options.presets:
         results[name] = measure(name, options.rounds)
-        for ways, figures in results[name].items():
-            print(f"{name:<10}{ways:<20}{figures}")
-    if options.out is not None:
-        content = {
-            "results": results,
-            "settings": {"rounds": options.rounds, "threads": options.threads},
-            "versions": {
-                "foreact": foreact.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-            "machine": platform.machine(),
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(content, indent=2) + "\n")
+        for way, figures in results[name].items():
+            print(f"{name:<10}{way:<56}{figures}")
+    settings = {"presets": options.presets, "rounds": options.rounds}
+    record.write(options.out, results=results, settings=settings, threads={"ours": options.threads})
 
 
 if __name__ == "__main__":

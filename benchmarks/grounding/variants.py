@@ -36,6 +36,14 @@ UNIFORM = {name: _data("uniform", name) for name in LEVELS}
 MIXED = _data("mixed", "L2", episodes=500, min_separation=0.06)
 """What the quickstart records: L2 with other blocks as near as they stand at L1."""
 HARDEST = _data("uniform", "L3", episodes=500)
+SO101 = Data(
+    name="so101-L2",
+    recording=RecordConfig(
+        task=level("L2", cameras=("overhead",), overhead_size=(480, 640), fps=30.0, min_separation=0.06),
+        episodes=DEMONSTRATIONS,
+    ),
+)
+"""What a real SO-101 gives: pictures of 480x640, thirty times a second."""
 PAIRED = {name: _data("paired", name, paired=True) for name in LEVELS}
 ALONE = {name: _data("alone", name, confusers=(0, 0)) for name in LEVELS}
 
@@ -107,6 +115,18 @@ def _short(variant: Variant) -> Variant:
 
 DEFAULT = _variant("default", "the quickstart: preset compact-grounded", _GROUNDED, cameras=("overhead",))
 DEFAULT_BLIND = _variant("default-blind", "the quickstart without pictures", _GROUNDED, cameras=())
+
+_REAL = preset("so101-grounded")
+SO101_GROUNDED = Variant(
+    name="so101-grounded",
+    title="preset so101-grounded, chunk of 1 s",
+    run=RunConfig(
+        policy=replace(_REAL.policy, chunk_size=30, n_action_steps=7, pretrained_backbone_weights=None),
+        train=replace(RESNET.train, cue_noise=_REAL.train.cue_noise),
+    ),
+    samples_per_s=15,
+)
+"""The full-size network, with the chunk that `foreact inspect` proposes for these demonstrations and a CPU's budget."""
 
 BASELINE = _variant("baseline", "baseline: coordinates as a token")
 BEST = _best("best", "best: token + crop + frame, noisy cue")
@@ -225,6 +245,7 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], (LEROBOT, RESNET_BEST, RESNET_BASELINE, RESNET_RAW), CHOSEN),
         cells(UNIFORM["L2"], (BEST, BASELINE), CHOSEN, seeds=3)[2:],
         cells(COPIED_MISLED, (_short(BASELINE), RAW_CUE, _short(BEST)), OF_CLUSTERS),
+        cells(SO101, (SO101_GROUNDED,), CHOSEN),
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),
         cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
