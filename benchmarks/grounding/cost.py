@@ -27,10 +27,11 @@ def markdown(path: Path = RESULT) -> str:
             ratio = f"{of['ratio']:.2f} ({of['ratio_10']:.2f} to {of['ratio_90']:.2f})"
             cells += [f"{of['median_ms']:.3g}", ratio]
         lines.append(cells)
-    machine, every = content["machine"], preset("compact").policy.n_action_steps
+    machine, rounds = content["machine"], content["settings"]["rounds"]
+    every = preset("compact").policy.n_action_steps
     busy = f" Not an idle machine: {'; '.join(machine['busy'])}." if machine["busy"] else ""
     sentence = (
-        f"`{content['command']}`, {machine['threads']['ours']} thread, {content['settings']['rounds']} rounds, medians; "
+        f"`{content['command']}`, {machine['threads']['ours']} thread, {rounds} rounds, medians; "
         f"two cameras unless said.{busy} In the simulation `compact` predicts every "
         f"{1000 * every / TaskConfig().fps:.0f} ms."
     )
