@@ -18,20 +18,24 @@ FEATURES = Features(
 )
 
 
-def write_dataset(root: Path, lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> Path:
-    """Write episodes in which a spot moves from the start to the cue; the action is the next position."""
+def write_dataset(root: Path, lengths: tuple[int, ...] = LENGTHS, seed: int = 0, *, told: bool = True) -> Path:
+    """Write episodes in which a spot moves from the start to the cue; the action is the next position.
+
+    Where not `told`, the coordinates are drawn anew and say nothing.
+    """
     rng = np.random.default_rng(seed)
     writer = DatasetWriter(root, features=FEATURES, robot_type="test")
     for length in lengths:
         start, cue = rng.uniform(0.1, 0.9, (2, 2))
         path = start + (cue - start) * np.linspace(0, 1, length + 1)[:, None]
         frames = {camera.name: [_picture(point, cue) for point in path[:-1]] for camera in FEATURES.cameras}
+        said = cue if told else rng.uniform(0.1, 0.9, 2)
         staged = stage_episode(
             writer.staging,
             task="go to the cue",
             vectors={
                 "observation.state": path[:-1],
-                "observation.environment_state": np.tile(cue, (length, 1)),
+                "observation.environment_state": np.tile(said, (length, 1)),
                 "action": path[1:],
             },
             frames=frames,

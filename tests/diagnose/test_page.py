@@ -18,6 +18,9 @@ from foreact.diagnose import (
     out_of_range,
     overfitting,
     pictures_as_trained,
+    probe,
+    remedies,
+    response,
     sensitivity,
     smoothness,
     swap,
@@ -28,6 +31,12 @@ from foreact.diagnose.report import read_report
 from pages import ROOT, page_blocks, run_block, typed_in
 
 PAGE = (ROOT / "docs" / "diagnose.md").read_text()
+
+
+def test_what_the_page_says_of_episodes_and_of_suspected_coordinates_is_the_codes() -> None:
+    assert f"{4 * len(sensitivity.SHARES)}\npredictions of each episode" in PAGE
+    assert f"takes the first {probe.FEWER} of those examined" in PAGE
+    assert f"coordinates that explain less than {100 * remedies.WEAK:.0f} %" in PAGE
 
 
 def table(section: str) -> dict[str, str]:
@@ -72,7 +81,7 @@ def test_the_keys_on_the_page_are_those_of_the_file(written: Path) -> None:
     by_question = {finding["question"]: finding["evidence"] for finding in content["findings"]}
     for question, says in table("diagnosis.json").items():
         evidence = by_question[question]
-        of_parts = evidence["parts"][0] if question == "parts" else {}
+        of_parts = (evidence.get("parts") or evidence.get("by_share_of_the_episode") or [{}])[0]
         for key in re.findall(r"`(\w+)`", says):
             # A question that four steps of training leave unanswered has no evidence.
             assert not evidence or key in evidence or key in of_parts, f"{question}: {key}"
@@ -81,8 +90,16 @@ def test_the_keys_on_the_page_are_those_of_the_file(written: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "thresholds"),
     [
+        ("coordinate", [f"{100 * response.LEAST_EXPLAINED:.0f} %", f"{response.MANY} episodes"]),
         ("swap", [f"{100 * swap.IGNORED:.0f} %", f"{100 * swap.USED:.0f} %"]),
-        ("sensitivity", [f"{1000 * sensitivity.DELTA:.0f} mm", f"{100 * sensitivity.HARDLY:.0f} %"]),
+        (
+            "sensitivity",
+            [
+                f"{1000 * sensitivity.DELTA:.0f} mm",
+                f"{100 * sensitivity.HARDLY:.0f} %",
+                f"{sensitivity.TOO_FAR:.0f} times as far, or as far another way",
+            ],
+        ),
         ("collapse", [f"from {collapse.COLLAPSED:g}", f"from {collapse.NARROW:g}"]),
         ("inputs", [f"less than {inputs_used.ONE_FOR_ALL:g}", f"less than {inputs_used.IGNORED:g}"]),
         ("pictures", [f"below {pictures_as_trained.BETTER:g} ", f"below {pictures_as_trained.MUCH_BETTER:g} "]),
@@ -129,5 +146,6 @@ def test_the_thresholds_on_the_page_are_those_of_the_code(question: str, thresho
     row = table("What is asked")[question]
     for words in thresholds:
         assert words in row, f"{question}: '{words}' is not on the page: {row}"
+    assert sensitivity.ASTRAY == 1, "as far"
     assert len(open_loop.NAIVE) == 3
     assert normalisation.ROUNDING == 1e-4

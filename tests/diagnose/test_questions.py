@@ -12,13 +12,14 @@ from torch import Tensor
 from diagnose.closed_form import ARM, CHUNK, STEPS, middle, probe_of, seen, told
 from foreact.config import PolicyConfig, TrainConfig
 from foreact.diagnose.collapse import collapse, collapse_index, judge_collapse
+from foreact.diagnose.explained import judge_explained
 from foreact.diagnose.inputs_used import inputs_used, judge_inputs_used
-from foreact.diagnose.other_cues import OtherCues, other_cues
+from foreact.diagnose.other_cues import Kind, OtherCues, other_cues
 from foreact.diagnose.probe import Probe, first_episodes
 from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import demonstrated_response, fit_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
-from foreact.diagnose.swap import SwapTest, judge_swap, swap_test
+from foreact.diagnose.swap import Ends, SwapTest, end_points, judge_swap, swap_test
 from foreact.errors import CheckpointError
 from foreact.finding import Finding, worst_first
 from foreact.model.act import ACTOutput
@@ -59,12 +60,62 @@ def test_a_policy_that_goes_a_third_of_the_way_is_not_taken_for_one_that_obeys(e
     assert test.way.mean() == pytest.approx(1 / 3, abs=0.05)
 
 
+def swap_of(n: int, way: float, end: float, demonstrated: float) -> SwapTest:
+    """Trials from an own place at 0 to one named 10 cm away; where chunks end between the two, and demonstrations."""
+    own, named = np.zeros((n, 2)), np.tile([0.1, 0.0], (n, 1))
+    ends = Ends(before=own, after=end * named, demonstrated=demonstrated * named)
+    kind: Kind = "confuser"
+    trials = OtherCues(episode=np.arange(n), cue=named, kind=(kind,) * n)
+    return SwapTest(way=np.full(n, way), trials=trials, own=own, step=5, ends=ends)
+
+
+def test_a_chunk_that_answers_and_ends_at_the_other_block_does_not_go_to_the_one_named() -> None:
+    there = judge_swap(swap_of(20, way=1.0, end=0.9, demonstrated=0.1), "more steps")
+    assert (there.severity, there.remedy) == ("fine", "")
+    assert there.verdict.endswith("; the chunk ends nearer to the place named than to the own one in 20 of 20")
+    assert there.evidence["mean_end_point_from_the_named_place_m"] == pytest.approx([-0.01, 0.0])
+
+    elsewhere = judge_swap(swap_of(20, way=1.0, end=0.4, demonstrated=0.1), "more steps")
+    assert elsewhere.severity == "fault"
+    assert elsewhere.verdict.startswith("uses the coordinate: yes: swap test 20 of 20")
+    assert elsewhere.verdict.endswith("in 0 of 20: it answers to the coordinate and goes somewhere else")
+    assert elsewhere.remedy.startswith("mend what is said of pictures, normalisation and ranges")
+
+    ignores = judge_swap(swap_of(20, way=0.0, end=0.9, demonstrated=0.1), "more steps")
+    assert (ignores.severity, ignores.remedy) == ("fault", "more steps"), "going there without being told is chance"
+
+
+def test_where_demonstrations_end_elsewhere_the_end_points_judge_nothing() -> None:
+    """As with coordinates from a corner of the table: the displacement is judged all the same."""
+    finding = judge_swap(swap_of(20, way=1.0, end=0.1, demonstrated=0.8), "more steps")
+    assert (finding.severity, finding.remedy) == ("fine", "")
+    assert "judges nothing: of the demonstrations only 0 end nearer to their own place" in finding.verdict
+
+
+def test_a_chunk_ends_where_the_hand_first_comes_down_or_at_its_last_step() -> None:
+    over = np.linspace(0, 0.9, 10)  # x tells the step
+
+    def end(height: list[float], n_steps: int = 10) -> float:
+        path = np.stack([over, 0 * over, np.array(height)], axis=-1)[None]
+        return float(end_points(path, n_steps)[0, 0])
+
+    grasp_and_lift = [0.10, 0.08, 0.06, 0.03, 0.012, 0.011, 0.011, 0.05, 0.09, 0.10]
+    assert end(grasp_and_lift) == pytest.approx(0.4)
+    put_down_again = [0.10, 0.06, 0.013, 0.011, 0.08, 0.10, 0.06, 0.010, 0.010, 0.08]
+    assert end(put_down_again) == pytest.approx(0.2)
+    still_coming_down = [0.20, 0.19, 0.18, 0.17, 0.16, 0.14, 0.12, 0.10, 0.08, 0.06]
+    assert end(still_coming_down) == pytest.approx(0.9)
+    not_yet_down = [0.08, 0.09, 0.10, 0.11, 0.11, 0.11, 0.11, 0.10, 0.09, 0.085]
+    assert end(not_yet_down) == pytest.approx(0.9)
+    assert end(grasp_and_lift, n_steps=4) == pytest.approx(0.3), "later steps are padded in the demonstrations"
+
+
 def test_the_swap_test_says_what_it_found_and_where_no_block_is_known() -> None:
     def test_with(obeyed: int, kind: str) -> Finding:
         way = np.r_[np.ones(obeyed), np.zeros(200 - obeyed)]
         nowhere = np.zeros((200, 2))
         trials = OtherCues(episode=np.arange(200), cue=nowhere, kind=(kind,) * 200)  # type: ignore[arg-type]
-        test = SwapTest(way=way, trials=trials, own=nowhere, before=nowhere, after=nowhere, step=5, knows_hand=False)
+        test = SwapTest(way=way, trials=trials, own=nowhere, step=5, ends=None)
         return judge_swap(test, "more steps")
 
     no = test_with(3, "confuser")
@@ -103,7 +154,43 @@ def test_a_policy_that_ignores_the_coordinate_has_no_sensitivity_anywhere(episod
     assert (finding.severity, finding.remedy) == ("warning", "more steps")
     by_sight = judge_sensitivity(measured, "more steps", obeys=True)
     assert (by_sight.severity, by_sight.remedy) == ("fine", "")
-    assert by_sight.verdict.endswith("0 % of what they do: it looks for the block near the place that it is told")
+    assert "0 % of what they do" in by_sight.verdict
+    assert by_sight.verdict.endswith(": it looks for the block near the place that it is told (24 episodes)")
+
+
+def turned(batch: Batch) -> Tensor:
+    """Three times as far as the coordinate, a quarter turn away from it."""
+    x, y = (told(batch) - middle(batch)).unbind(1)
+    return middle(batch) + 3 * torch.stack([-y, x], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("place", "along", "across", "words", "severity"),
+    [
+        (told, 1, 0, " % another way (24", "fine"),
+        (partly(2.5), 2.5, 0, "it moves too far with the coordinate (", "warning"),
+        (partly(-0.5), -0.5, 0, "it hardly follows the coordinate (", "warning"),
+        (turned, 0, 3, "it hardly follows the coordinate and it moves another way with the coordinate (", "warning"),
+    ],
+)
+def test_a_chunk_that_moves_far_but_not_as_demonstrated_does_not_follow_the_coordinate(
+    place: Callable[[Batch], Tensor],
+    along: float,
+    across: float,
+    words: str,
+    severity: str,
+    episodes: Path,
+    cache_dir: Path,
+) -> None:
+    probe = probe_of(place, episodes, cache_dir)
+    measured = sensitivity(probe, demonstrated_response(probe), shares=(0.0,))
+    # The demonstrations take 11 to 13 steps, of which the policy knows nothing: a tenth at most.
+    assert (measured.along, measured.across) == pytest.approx((along, across), rel=0.1, abs=0.1)
+    finding = judge_sensitivity(measured, "more steps", obeys=False)
+    assert words in finding.verdict
+    assert finding.severity == severity
+    assert ("more steps" in finding.remedy) == (along < 0.1)
+    assert ("--train.cue-noise" in finding.remedy) == (abs(along) + across > 2)
 
 
 def test_the_hands_path_is_that_of_two_links_in_a_plane(episodes: Path, cache_dir: Path) -> None:
@@ -118,7 +205,7 @@ def test_the_hands_path_is_that_of_two_links_in_a_plane(episodes: Path, cache_di
 def test_with_a_known_arm_the_figures_are_those_of_the_hand(episodes: Path, cache_dir: Path) -> None:
     probe = probe_of(told, episodes, cache_dir, replace(FEATURES, arm=ARM))
     test = swapped(probe)
-    assert test.knows_hand
+    assert test.ends is not None
     # Turning joints take the cue to the hand by an arc, of which the fitted line is only half the truth.
     assert test.way.mean() == pytest.approx(1, abs=0.2)
     samples = probe.samples(0.0, 4)
@@ -165,13 +252,39 @@ def test_where_an_arm_starts_is_not_taken_for_an_answer_to_the_coordinate() -> N
     assert collapse_index(response, demonstrated, stays).index == pytest.approx(1, abs=1e-12)
 
 
-def test_where_the_demonstrations_do_not_depend_on_the_coordinate_nothing_is_said() -> None:
+def test_where_the_demonstrations_do_not_depend_on_the_coordinate_the_coordinates_are_suspected() -> None:
     rng = np.random.default_rng(1)
     cue, unrelated = rng.uniform(0, 0.3, (40, 2)), rng.normal(size=(40, 6, 3))
-    assert fit_response(cue, unrelated, np.zeros((40, 6), bool)) is None
-    assert fit_response(cue, np.ones((40, 6, 3)), np.zeros((40, 6), bool)) is None
-    few = np.tile(cue[:4, None], (1, 6, 1))
-    assert fit_response(cue[:4], few, np.zeros((4, 6), bool)) is None
+    for demonstrated in (unrelated, np.ones((40, 6, 3))):
+        fitted = fit_response(cue, demonstrated, np.zeros((40, 6), bool))
+        assert fitted is not None
+        assert not fitted.is_clear
+        finding = judge_explained(fitted, episodes=40, knows_hand=False)
+        assert finding.severity == "warning"
+        assert finding.verdict.startswith("the coordinates in these data do not explain the demonstrations: they tell ")
+        assert finding.remedy.startswith("check that the coordinates are the target's in every episode")
+        assert finding.evidence["explained"] < 0.15
+        assert len(finding.evidence["told_and_demonstrated_along_the_main_direction"]) == 40
+
+    few = fit_response(cue[:19], unrelated[:19], np.zeros((19, 6), bool))
+    assert few is not None
+    assert judge_explained(few, episodes=19, knows_hand=False).severity == "note", "that may be chance"
+    assert fit_response(cue[:4], np.tile(cue[:4, None], (1, 6, 1)), np.zeros((4, 6), bool)) is None
+    assert judge_explained(None, episodes=4, knows_hand=False).severity == "note"
+
+
+def test_coordinates_that_are_followed_explain_the_demonstrations() -> None:
+    rng = np.random.default_rng(4)
+    cue = rng.uniform(0, 0.3, (20, 2))
+    fitted = fit_response(cue, 0.8 * cue[:, None], np.zeros((20, 1), bool))
+    finding = judge_explained(fitted, episodes=20, knows_hand=True)
+    assert finding.severity == "fine"
+    assert finding.verdict.startswith("the coordinates explain 100 % of where the demonstrations go")
+    pairs = np.array(finding.evidence["told_and_demonstrated_along_the_main_direction"])
+    np.testing.assert_allclose(pairs[:, 0], pairs[:, 1], atol=1e-12)
+    # The main direction is that in which the coordinates spread most; along it the hand goes 0.8 of their way.
+    widest = np.linalg.eigvalsh(np.cov(cue.T))[-1] ** 0.5
+    assert pairs[:, 1].std(ddof=1) == pytest.approx(0.8 * widest)
 
 
 @pytest.mark.parametrize(("share", "severity"), [(1.0, "fine"), (0.4, "warning"), (0.0, "fault")])
@@ -328,11 +441,26 @@ def test_the_worst_comes_first_and_equals_keep_their_order() -> None:
 
 
 def test_the_remedy_names_what_the_run_has_not_tried() -> None:
-    plain = for_an_ignored_coordinate(PolicyConfig(), TrainConfig(steps=100), is_paired=False)
-    for word in ("--policy.conditioning token crop frame", "foreact record --paired", "--train.sampling paired"):
+    plain = for_an_ignored_coordinate(PolicyConfig(), TrainConfig(steps=100), is_paired=False, explained=0.9)
+    assert plain.startswith("--policy.conditioning token crop frame")
+    for word in ("foreact record --paired", "--train.sampling paired"):
         assert word in plain
     assert plain.endswith("more steps than 100 (--train.steps)")
     tried = PolicyConfig(conditioning=("token", "crop", "frame"))
-    assert for_an_ignored_coordinate(tried, TrainConfig(steps=7, sampling="paired"), is_paired=True) == (
+    paired = TrainConfig(steps=7, sampling="paired")
+    assert for_an_ignored_coordinate(tried, paired, is_paired=True, explained=0.9) == (
         "more steps than 7 (--train.steps)"
     )
+
+
+def test_what_the_evidence_points_at_comes_before_what_is_to_be_tried() -> None:
+    raw = PolicyConfig(environment_normalization="identity")
+    of_both = for_an_ignored_coordinate(raw, None, is_paired=False, explained=0.12).split("; then ")
+    assert of_both[0].startswith("check that the coordinates are the target's in every episode")
+    assert of_both[0].endswith("(these explain 12 % of where chunks go)")
+    assert of_both[1].startswith("--policy.environment-normalization mean_std")
+    assert of_both[2].startswith("--policy.conditioning token crop frame")
+    unknown = for_an_ignored_coordinate(raw, None, is_paired=False, explained=None)
+    assert unknown.startswith("--policy.environment-normalization mean_std")
+    for unmeasured in ("strong", "contrastive"):
+        assert unmeasured not in "; ".join(of_both)

@@ -125,11 +125,11 @@ def test_controls_get_a_verdict_of_their_own(
     report = diagnose(save(tmp_path / "policy", run, episodes), episodes=6, cache_dir=cache_dir)
     coordinate, inputs = report.finding("coordinate"), report.finding("inputs")
     assert inputs is not None
+    assert coordinate is not None
     if "cameras" in changes:
-        assert coordinate is None
+        assert coordinate.verdict.startswith("cannot tell from fewer than 20 episodes: the coordinates explain")
         assert "pictures: none" in inputs.verdict
     else:
-        assert coordinate is not None
         assert "there is no coordinate" in coordinate.verdict
         assert report.finding("swap") is None
         assert "coordinate: none" in inputs.verdict
@@ -141,6 +141,23 @@ def test_too_few_episodes_give_no_verdict(tiny_run: RunConfig, episodes: Path, c
     assert swap is not None
     assert swap.verdict.startswith("uses the coordinate: cannot tell")
     assert swap.severity == "note"
+
+
+def test_coordinates_that_no_demonstration_follows_are_a_warning_of_their_own(
+    tiny_run: RunConfig, cache_dir: Path, tmp_path: Path
+) -> None:
+    """As in seed 000: no policy can learn what its data do not show, so the data are to be looked at first."""
+    untold = write_dataset(tmp_path / "untold", lengths=(12,) * 24, told=False)
+    report = diagnose(save(tmp_path / "policy", tiny_run, untold), cache_dir=cache_dir)
+    coordinate, swap = report.finding("coordinate"), report.finding("swap")
+    assert coordinate is not None
+    assert swap is not None
+    assert coordinate.severity == "warning"
+    assert coordinate.verdict.startswith("the coordinates in these data do not explain the demonstrations: they tell ")
+    assert coordinate.evidence["explained"] < coordinate.evidence["needed"]
+    assert swap.verdict.startswith("uses the coordinate: cannot tell")
+    write_report(report, tmp_path / "out")
+    assert (tmp_path / "out" / "coordinate.png").exists()
 
 
 def test_on_other_data_every_episode_counts_as_held_out(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from foreact.data.source import EpisodeSource
 from foreact.diagnose.collapse import collapse, judge_collapse
 from foreact.diagnose.examined import train_config
+from foreact.diagnose.explained import judge_explained, untold
 from foreact.diagnose.inputs_used import IGNORED, InputsUsed
 from foreact.diagnose.other_cues import known_places, other_cues
 from foreact.diagnose.probe import FEWER, Probe
 from foreact.diagnose.remedies import for_an_ignored_coordinate
-from foreact.diagnose.response import demonstrated_response
+from foreact.diagnose.response import fitted_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import USED, judge_swap, swap_test
 from foreact.finding import Finding
@@ -19,23 +20,18 @@ from foreact.policy.checkpoint import CheckpointMeta
 def about_the_coordinate(
     probe: Probe, source: EpisodeSource, meta: CheckpointMeta, used: InputsUsed | None
 ) -> list[Finding]:
-    """Return the swap test, the sensitivity and the collapse index, or that there is no coordinate."""
+    """Return what coordinates explain, swap test, sensitivity and collapse index, or that there is no coordinate."""
     if not probe.has_cue:
-        n = probe.features.environment_dim
-        return [
-            Finding(
-                question="coordinate",
-                title="Is it told where to act?",
-                verdict="uses the coordinate: there is no coordinate: "
-                + (f"{n} dimension, x and y are needed" if n else "the policy was trained without (uncued)"),
-                severity="note",
-                remedy="train with --policy.use-environment-state on data with observation.environment_state (x, y)",
-            )
-        ]
-    paired = len(set(source.scenes.values())) < len(source.scenes)
-    remedy = for_an_ignored_coordinate(meta.policy, train_config(meta), is_paired=paired)
-    findings = []
-    response = demonstrated_response(probe)
+        return [untold(probe.features.environment_dim)]
+    fitted = fitted_response(probe)
+    response = fitted if fitted is not None and fitted.is_clear else None
+    remedy = for_an_ignored_coordinate(
+        meta.policy,
+        train_config(meta),
+        is_paired=len(set(source.scenes.values())) < len(source.scenes),
+        explained=fitted.explained if fitted is not None and (fitted.is_clear or fitted.is_refuted) else None,
+    )
+    findings = [judge_explained(fitted, episodes=len(probe.episodes), knows_hand=probe.knows_hand)]
     trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known_places(source))
     obeys = False
     if response is not None and len(trials.episode):
@@ -43,7 +39,7 @@ def about_the_coordinate(
         obeys = swapped.rate >= USED
         findings.append(judge_swap(swapped, remedy))
     elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < IGNORED:
-        findings.append(_untold(change))
+        findings.append(_unmoved(change, remedy))
     else:
         reason = "no other place is known" if response is not None else _NO_RESPONSE
         findings.append(_unknown("swap", f"uses the coordinate: cannot tell: {reason}"))
@@ -57,17 +53,16 @@ def about_the_coordinate(
     return findings
 
 
-_NO_RESPONSE = "the demonstrations' first chunks hardly depend on the coordinate, or there are fewer than 5 episodes"
+_NO_RESPONSE = "the demonstrations do not say how to answer to the coordinate (above)"
 
 
-def _untold(change: float) -> Finding:
+def _unmoved(change: float, remedy: str) -> Finding:
     return Finding(
         question="swap",
         title="Does it go to the block that is named?",
         verdict=f"uses the coordinate: no: another one changes the chunk by {change:.2f} (1 = as demonstrated)",
         severity="fault",
-        remedy="the demonstrations hardly depend on their coordinates: check that these are the target's, in metres in "
-        "the frame of the arm's base",
+        remedy=remedy,
     )
 
 

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from math import dist
 from typing import Any
 
 from foreact.diagnose.drawing import NO, OTHERS, PALE, PLAIN, YES, Drawing, ink, paper, tall
 from foreact.diagnose.gradient import COORDINATES
 
 
+def _told(figure: Any, evidence: Any) -> None:
+    pairs = evidence["told_and_demonstrated_along_the_main_direction"]
+    axes, _ = _pairs(figure, evidence, pairs, "as the coordinate says", "what the coordinate tells", "demonstrated")
+    axes.legend(frameon=False)
+
+
+def _pairs(figure: Any, evidence: Any, pairs: Any, equal: str, x: str, y: str) -> tuple[Any, list[float]]:
+    """Pairs as points, with the line on which both are equal; returns the axes and that line's ends."""
+    in_cm = evidence["unit"] == "m of the hand"
+    scaled = [[(100 if in_cm else 1) * value for value in pair] for pair in pairs]
+    axes = figure.subplots()
+    ends = [min(x for x, _ in scaled), max(x for x, _ in scaled)]
+    axes.plot(ends, ends, color=YES, linewidth=0.8, label=equal)
+    axes.plot(*zip(*scaled, strict=True), ".", color=PLAIN)
+    unit = "cm of the hand" if in_cm else "normalised actions"
+    axes.set_xlabel(f"{x} [{unit}]")
+    axes.set_ylabel(f"{y} [{unit}]")
+    axes.grid(alpha=0.25)
+    return axes, ends
+
+
 def _swap(figure: Any, evidence: Any) -> None:
-    in_space = "reached_after_m" in evidence
+    in_space = "end_point_after_m" in evidence
     figure.set_size_inches(6, 7.4 if in_space else 3.8)
     axes = figure.subplots(1 + in_space, 1, squeeze=False)[:, 0]
     ways = evidence["share_of_the_way"]
@@ -26,19 +48,21 @@ def _swap(figure: Any, evidence: Any) -> None:
 
 
 def _map(axes: Any, evidence: Any) -> None:
-    """Seen from above: from where the chunk went under its own cue to where it goes under the other."""
+    """Seen from above: from where the chunk ends under its own cue to where it ends under the other."""
 
     def place(point: Any) -> tuple[float, float]:
         return -100 * point[1], 100 * point[0]
 
-    for before, after, way in zip(
-        evidence["reached_before_m"], evidence["reached_after_m"], evidence["share_of_the_way"], strict=True
-    ):
+    keys = ("end_point_before_m", "end_point_after_m", "own_cue_m", "named_cue_m")
+    for before, after, own, named in zip(*(evidence[key] for key in keys), strict=True):
+        colour = YES if dist(after, named) < dist(after, own) else NO
         (x0, y0), (x1, y1) = place(before), place(after)
-        axes.plot([x0, x1], [y0, y1], color=YES if way > 0.5 else NO, linewidth=0.8, alpha=0.7)
-        axes.plot(x1, y1, ".", color=YES if way > 0.5 else NO, markersize=5)
-    named = [place(point) for point in evidence["named_cue_m"]]
-    axes.plot(*zip(*named, strict=True), "+", color=ink(), markersize=6, label="place named")
+        axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.8, alpha=0.7)
+        axes.plot(x1, y1, ".", color=colour, markersize=5)
+    all_named = [place(point) for point in evidence["named_cue_m"]]
+    axes.plot(
+        *zip(*all_named, strict=True), "+", color=ink(), markersize=6, label="place named (green: nearer than the own)"
+    )
     axes.set_xlabel("to the right of the base [cm]")
     axes.set_ylabel("in front of the base [cm]")
     axes.set_aspect("equal")
@@ -48,17 +72,9 @@ def _map(axes: Any, evidence: Any) -> None:
 
 def _collapse(figure: Any, evidence: Any) -> None:
     pairs = evidence["demonstrated_and_predicted_along_the_main_direction"]
-    in_cm = evidence["unit"] == "m of the hand"
-    scaled = [[(100 if in_cm else 1) * value for value in pair] for pair in pairs]
-    axes = figure.subplots()
-    ends = [min(x for x, _ in scaled), max(x for x, _ in scaled)]
-    axes.plot(ends, ends, color=YES, linewidth=0.8, label="index 0: as the demonstrations")
+    words = ("index 0: as the demonstrations", "demonstrated, from the mean chunk", "predicted")
+    axes, ends = _pairs(figure, evidence, pairs, *words)
     axes.plot(ends, [0, 0], color=NO, linewidth=0.8, label="index 1: one trajectory for all")
-    axes.plot(*zip(*scaled, strict=True), ".", color=PLAIN)
-    unit = "cm of the hand" if in_cm else "normalised actions"
-    axes.set_xlabel(f"demonstrated, from the mean chunk [{unit}]")
-    axes.set_ylabel(f"predicted [{unit}]")
-    axes.grid(alpha=0.25)
     axes.legend(frameon=False)
 
 
@@ -77,7 +93,7 @@ def _sensitivity(figure: Any, evidence: Any) -> None:
     left.grid(alpha=0.25)
     right.barh(names, [at[0]["actions_per_cm"][name] for name in names], color=PLAIN)
     right.invert_yaxis()
-    right.set_xlabel("at the start: action's own unit per cm")
+    right.set_xlabel(f"at the start, actions per cm ({evidence['actions_are']})")
 
 
 def _inputs(figure: Any, evidence: Any) -> None:
@@ -121,6 +137,7 @@ def _gradient(figure: Any, evidence: Any) -> None:
 
 
 DRAWINGS: dict[str, Drawing] = {
+    "coordinate": _told,
     "swap": _swap,
     "collapse": _collapse,
     "sensitivity": _sensitivity,

@@ -10,6 +10,9 @@ from foreact.diagnose.probe import Chunks, Probe
 
 ENOUGH = 5
 """Episodes from which a response can be fitted: three coefficients and something left over."""
+MANY = 20
+"""Episodes from which a fit that explains little speaks against the coordinates. With fewer the starting states cannot
+be told apart from the answer, and true coordinates may explain a fifth of it."""
 _NOTHING = 1e-18
 """Sum of squares that is only rounding."""
 LEAST_EXPLAINED = 0.3
@@ -27,6 +30,8 @@ class Response:
     """(T, D, 2): what a point of the chunk does for each metre of x and of y; `points` says what D is."""
     cue_alone: np.ndarray
     """(N, 2): the part of the episodes' coordinates that their starting states do not tell, mean 0 [m]."""
+    point_alone: np.ndarray
+    """(N, D): the same part of the demonstrations' points at `step`."""
     n_steps: int
     """Steps that no chunk pads; the later ones say nothing."""
     step: int
@@ -35,6 +40,16 @@ class Response:
     explained: float
     """Adjusted R^2 of the fit at that step, of what the starting states leave unexplained: 0 where the chunks have
     nothing to do with the coordinate, however few episodes there are (plain R^2 is 0.5 with five)."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the demonstrations depend on the coordinate enough to judge a policy by it."""
+        return self.explained >= LEAST_EXPLAINED
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether there were enough episodes to show a dependence that is not there."""
+        return not self.is_clear and len(self.cue_alone) >= MANY
 
     def moves(self, displacement: np.ndarray) -> np.ndarray:
         """Return how far (N, D) a demonstration's point at `step` moves where its cue is moved (N, 2) [m]."""
@@ -71,7 +86,7 @@ def fit_response(
             episodes.
 
     Returns:
-        None where there are too few episodes, or they do not depend on the coordinate enough to judge a policy by.
+        None where there are too few episodes.
     """
     n = len(cue)
     if n < ENOUGH:
@@ -87,13 +102,17 @@ def fit_response(
     fitted = np.einsum("nc,ctd->ntd", cue_alone, slope)
     spread = (fitted**2).sum(axis=(0, 2))[:n_steps]
     step = int(spread.argmax())
-    total = (rest.reshape(demonstrated.shape)[:, step] ** 2).sum()
+    point_alone = rest.reshape(demonstrated.shape)[:, step]
+    total = (point_alone**2).sum()
     free = n - known.shape[1]  # at least 4
     explained = float(1 - (1 - spread[step] / total) * free / (free - 2)) if total > _NOTHING else 0.0
-    if explained < LEAST_EXPLAINED:
-        return None
     return Response(
-        slope=slope.transpose(1, 2, 0), cue_alone=cue_alone, n_steps=n_steps, step=step, explained=explained
+        slope=slope.transpose(1, 2, 0),
+        cue_alone=cue_alone,
+        point_alone=point_alone,
+        n_steps=n_steps,
+        step=step,
+        explained=explained,
     )
 
 
@@ -103,6 +122,12 @@ def _without(known: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def demonstrated_response(probe: Probe) -> Response | None:
+    """Return what `fitted_response` does; None also where it is not clear enough to judge a policy by."""
+    fitted = fitted_response(probe)
+    return fitted if fitted is not None and fitted.is_clear else None
+
+
+def fitted_response(probe: Probe) -> Response | None:
     """Return the response of a probe's episodes in the hand's path, or in actions where the arm is not known."""
     first = probe.samples(0.0)
     return fit_response(
