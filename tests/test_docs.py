@@ -4,9 +4,13 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from foreact.cli.main import run
+from foreact.data.calibration import read_calibration
 from foreact.data.source import open_source
+from foreact_runtime.kinematics import quaternion_matrix
 from pages import ROOT, page_blocks, run_block, run_line
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,6 +45,28 @@ def test_every_block_of_the_comparison_page_runs(page_folder: Path) -> None:
 def test_every_block_of_the_walkthrough_runs(page_folder: Path) -> None:
     run_blocks("walkthrough.md")
     assert {"eval.json", "eval.mp4", "map.png"} <= {path.name for path in page_folder.iterdir()}
+
+
+def test_the_clicks_of_the_conditioning_page_give_the_camera_that_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are whole pixels of a camera at (0.66, 0.04, 0.60) m that looks at (0.20, 0.00, 0.00), focal length 600."""
+    clicks, call = (body for language, body in page_blocks("conditioning.md")[:2])
+    (tmp_path / "clicks.csv").write_text(clicks)
+    words = shlex.split(call.replace("clicks.csv", str(tmp_path / "clicks.csv")))
+    words[words.index("robot.yaml")] = str(tmp_path / "robot.yaml")
+    assert run(words[1:]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "", "nothing to warn about"
+    error = re.search(r"error ([\d.]+) pixels, ([\d.]+) mm", printed.out)
+    assert error is not None
+    assert float(error[1]) < 0.41, "rounding to whole pixels is off by 0.41, root mean square"
+    assert float(error[2]) < 1
+    camera = read_calibration(tmp_path / "robot.yaml").cameras["overhead"]
+    np.testing.assert_allclose(camera.position, (0.66, 0.04, 0.60), atol=0.01)
+    np.testing.assert_allclose(camera.focal, 600, rtol=0.01)
+    forward = np.array([-0.46, -0.04, -0.60]) / np.linalg.norm([0.46, 0.04, 0.60])
+    assert quaternion_matrix(camera.quaternion)[:, 2] @ forward > np.cos(np.radians(0.5))
 
 
 @pytest.mark.slow

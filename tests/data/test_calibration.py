@@ -322,6 +322,14 @@ def test_points_that_do_not_fix_a_camera_are_refused(points: list[list[float]], 
         fit_pose_and_focal(np.array(points, dtype=float), np.full((len(points), 2), 3.0), SIZE)
 
 
+def test_a_focal_length_at_the_end_of_what_is_tried_is_refused() -> None:
+    """Clicks of a table that lies square to the picture, with the far edge no shorter: no perspective at all."""
+    points = np.array([[0.15, -0.1, 0], [0.15, 0.1, 0], [0.25, 0.1, 0], [0.25, -0.1, 0], [0.2, 0, 0]])
+    pixels = np.array([[212.0, 131], [431, 128], [448, 305], [196, 309], [322, 214]])
+    with pytest.raises(DataError, match=r"fit a focal length of 6400 pixels best, the longest that is tried"):
+        fit_pose_and_focal(points, pixels, (480, 640))
+
+
 def test_a_fit_to_a_rendered_picture_is_mujocos_camera() -> None:
     """Ten small balls, told apart by MuJoCo's segmentation; the middle of a ball's pixels is a click."""
     from foreact.sim.backend import make_gl_context, mujoco
