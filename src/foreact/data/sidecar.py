@@ -125,21 +125,8 @@ def apply_calibration(features: Features, calibration: Sidecar, origin: str = "t
     """
     _check_names("camera", calibration.cameras, [camera.name for camera in features.cameras], origin)
     for camera in features.cameras:
-        of = calibration.cameras.get(camera.name)
-        if of is not None and of.size[0] != of.size[1] and of.size[0] * camera.height == of.size[1] * camera.width:
-            raise DataError(
-                f"{origin}: camera '{camera.name}' has size {of.size[0]}, {of.size[1]}, its pictures are "
-                f"{camera.height} high and {camera.width} wide; 'size' is height, then width"
-            )
-    for camera in features.cameras:
         if (of := calibration.cameras.get(camera.name)) is not None:
-            ratio = (camera.height / camera.width) / (of.size[0] / of.size[1])
-            if abs(ratio - 1) > 0.01:
-                raise DataError(
-                    f"{origin}: camera '{camera.name}' was calibrated at {of.size[0]}x{of.size[1]}, the data have "
-                    f"{camera.height}x{camera.width}: another shape is another part of the sensor; calibrate at the "
-                    "recorded shape"
-                )
+            check_shape(camera.name, of, (camera.height, camera.width), origin)
     arm = calibration.arm
     if arm is not None:
         names = (*arm.joints, arm.gripper) if arm.gripper else arm.joints
@@ -156,6 +143,31 @@ def apply_calibration(features: Features, calibration: Sidecar, origin: str = "t
         arm=features.arm if arm is None else arm,
         environment_height=features.environment_height if height is None else height,
     )
+
+
+def check_shape(camera: str, of: Calibration, size: tuple[int, int], origin: str) -> None:
+    """Refuse pictures of another shape than a camera was calibrated at.
+
+    Args:
+        camera: Its name, for messages.
+        of: Its calibration.
+        size: Height and width of the pictures [pixels].
+        origin: Where the calibration comes from, for messages.
+
+    Raises:
+        DataError: If height and width are exchanged, or their ratio is another one.
+    """
+    height, width = size
+    if of.size[0] != of.size[1] and of.size[0] * height == of.size[1] * width:
+        raise DataError(
+            f"{origin}: camera '{camera}' has size {of.size[0]}, {of.size[1]}, its pictures are "
+            f"{height} high and {width} wide; 'size' is height, then width"
+        )
+    if abs((height / width) / (of.size[0] / of.size[1]) - 1) > 0.01:
+        raise DataError(
+            f"{origin}: camera '{camera}' was calibrated at {of.size[0]}x{of.size[1]}, its pictures are "
+            f"{height}x{width}: another shape is another part of the sensor; calibrate at the recorded shape"
+        )
 
 
 def scenes_of(indices: Iterable[int], sidecar: Sidecar) -> dict[int, int]:
