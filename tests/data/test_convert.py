@@ -32,7 +32,7 @@ from foreact.data.sidecar import Sidecar, read_sidecar, write_sidecar
 from foreact.data.source import open_source
 from foreact.data.video import VideoReader, encode_depth_video
 from foreact.errors import ConfigError, DataError
-from foreact.records import Calibration, Camera, Features
+from foreact.records import Calibration, Camera, Features, RecordedPose
 
 CODEC_ERROR = 8
 """Levels of 255: twice encoded."""
@@ -293,6 +293,22 @@ def test_a_calibration_goes_before_what_the_sources_say_and_must_be_for_them(roo
     path.write_text(path.read_text().replace("overhead", "overhed"))
     with pytest.raises(DataError, match=r"robot.yaml': unknown camera 'overhed'; did you mean 'overhead'"):
         convert([known], tmp_path / "other", ConvertConfig(calibration=path), workers=1)
+
+
+def test_a_recorded_pose_is_kept_renamed_and_dropped_where_sources_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("x", "y", "z", "qw", "qx", "qy")
+    features = replace(BARE, state_names=names, action_names=names)
+    one, two = (record_bare(tmp_path / name, [number], features) for number, name in enumerate(("one", "two")))
+    pose = RecordedPose(position=("x", "y", "z"), quaternion=("qw", "qx", "qy", "z"))
+    write_sidecar(one, Sidecar(recorded_pose=pose))
+    convert([one], tmp_path / "out", ConvertConfig(rename={"z": "up", "qw": "w"}), workers=1)
+    renamed = RecordedPose(position=("x", "y", "up"), quaternion=("w", "qx", "qy", "up"))
+    assert read_sidecar(tmp_path / "out") == Sidecar(recorded_pose=renamed)
+    convert([one, two], tmp_path / "both", workers=1)
+    assert read_sidecar(tmp_path / "both") == Sidecar()
+    assert "do not say the same about where the state says the hand is" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -470,6 +470,7 @@ def _write_sidecar(
     sidecar = Sidecar(
         cameras={camera.name: camera.calibration for camera in features.cameras if camera.calibration},
         arm=features.arm,
+        recorded_pose=features.recorded_pose,
         environment_height=features.environment_height or None,
         scenes=tuple(numbers.tolist()) if len(set(scenes)) < len(scenes) else None,
     )
