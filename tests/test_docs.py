@@ -3,16 +3,20 @@
 import re
 import shlex
 from dataclasses import replace
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from data.test_calibration import OVERHEAD_320, lying_board, tilted_corners
 from foreact.cli.main import run
 from foreact.data.calibration import read_calibration
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.source import open_source
+from foreact.sim.calibration import calibration_of_camera
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import level
@@ -128,11 +132,18 @@ def test_every_block_of_the_conditioning_page_runs(page_folder: Path, capsys: py
     record_by_teleoperation(page_folder)
     arm = SimulatedArm()
     page: dict[str, Any] = {"__name__": "page", "arm": arm}
-    pointed = []
+    pointed, parts = [], []
+    (page_folder / "boards").mkdir()
+    for number, picture in enumerate(tilted_corners(6)[0]):
+        Image.fromarray(picture).save(page_folder / "boards" / f"{number}.png")
+    Image.fromarray(lying_board(0.0)[0]).save(page_folder / "boards" / "table.png")
     for language, body in page_blocks("conditioning.md"):
         if language == "csv":
             name = "clicks.csv" if body.startswith("column") else "where.csv"
             (page_folder / name).write_text(body)
+        elif language == "yaml" and not body.startswith("arm"):
+            (page_folder / "part.yaml").write_text(body)
+            parts.append(read_calibration(page_folder / "part.yaml"))
         elif language == "yaml":
             in_radians = body.replace("joint_unit: deg", "joint_unit: rad").replace("closed: 20.0", "closed: 0.31")
             assert in_radians != body  # the simulation's joints are in radians, the reader's in degrees
@@ -145,6 +156,7 @@ def test_every_block_of_the_conditioning_page_runs(page_folder: Path, capsys: py
             for line in body.splitlines():
                 words = shlex.split(line.replace("400 --cameras 128x128", f"4 --cameras {SMALL[0]}x{SMALL[1]}"))
                 words += small if words[1] == "train" else []
+                words = [name for word in words for name in (sorted(glob(word)) if "*" in word else [word])]
                 run_line(shlex.join(words))
                 if words[1] == "locate":
                     printed = capsys.readouterr().out.splitlines()[-1]
@@ -158,6 +170,16 @@ def test_every_block_of_the_conditioning_page_runs(page_folder: Path, capsys: py
         with pytest.raises(ValueError, match="is not a column and a row"):
             page["pointed"](answer)
     assert page["pointed"]("322.5, 214\n") == (322.5, 214.0)
+    board = read_calibration(page_folder / "board.yaml").cameras["overhead"]
+    np.testing.assert_allclose(board.position, OVERHEAD_320.position, atol=0.005)
+    wrist, pose = parts
+    assert wrist.cameras["wrist"].mounted_on == "hand"
+    simulated = calibration_of_camera(arm.env.model, "wrist", (480, 640))
+    np.testing.assert_allclose(wrist.cameras["wrist"].position, simulated.position, atol=1e-3)
+    np.testing.assert_allclose(wrist.cameras["wrist"].quaternion, simulated.quaternion, atol=1e-3)
+    np.testing.assert_allclose(wrist.cameras["wrist"].focal, simulated.focal, atol=0.5)
+    assert pose.recorded_pose is not None
+    assert pose.recorded_pose.quaternion == ("ee.qw", "ee.qx", "ee.qy", "ee.qz")
     told, where = open_source(page_folder / "my_dataset"), (page_folder / "where.csv").read_text().split()[2]
     environment_state = told.episode(1).environment_state
     assert environment_state is not None
