@@ -17,9 +17,11 @@ from foreact_runtime.records import (
     Camera,
     Features,
     KeyGroup,
+    RecordedPose,
     arm_from_dict,
     calibration_from_dict,
     features_from_dict,
+    recorded_pose_from_dict,
 )
 
 if TYPE_CHECKING:
@@ -33,11 +35,13 @@ __all__ = [
     "Episode",
     "Features",
     "KeyGroup",
+    "RecordedPose",
     "Statistics",
     "VectorStatistics",
     "arm_from_dict",
     "calibration_from_dict",
     "features_from_dict",
+    "recorded_pose_from_dict",
 ]
 
 

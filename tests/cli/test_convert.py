@@ -44,6 +44,8 @@ def test_the_last_path_is_the_folder_to_write(root: Path, tmp_path: Path, capsys
             "--episodes '\N{SUPERSCRIPT TWO}' is not of",
         ),
         (["{root}", "/dev/null/out"], "cannot write '/dev/null/out': "),
+        (["{root}", "{tmp}/out", "--calibration", "{tmp}/none.yaml"], "no calibration file at '{tmp}/none.yaml'; make"),
+        (["{root}", "{tmp}/out", "--coordinates", "{tmp}/none.csv"], "'{root}' has coordinates already (x, y), which"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.cameras import SIZE, looking, picture_of_board, project, turn_of
-from data.test_sidecar import ARM, OVERHEAD, WRIST
+from data.test_sidecar import ARM, OVERHEAD, POSE, WRIST
 from foreact.data.calibration import (
     Intrinsics,
     quaternion_of,
@@ -83,6 +83,31 @@ def test_a_whole_arm_and_a_wrist_camera_come_back_as_written(tmp_path: Path) -> 
 
 def test_an_empty_file_calibrates_nothing(tmp_path: Path) -> None:
     assert read(tmp_path / "rig.yaml", "") == Sidecar()
+
+
+@pytest.mark.parametrize(("order", "names"), [("wxyz", "[qw, qx, qy, qz]"), ("xyzw", "[qx, qy, qz, qw]")])
+def test_a_recorded_pose_says_the_order_of_its_quaternion(tmp_path: Path, order: str, names: str) -> None:
+    text = f"recorded_pose: {{position: [x, y, z], quaternion: {names}, order: {order}}}\n"
+    rig = read(tmp_path / "rig.yaml", text)
+    assert rig == Sidecar(recorded_pose=POSE)
+    write_calibration(tmp_path / "again.yaml", rig)
+    assert read_calibration(tmp_path / "again.yaml") == rig
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{position: [x, y, z], quaternion: [a, b, c, d]}", r"recorded_pose: 'order' is missing"),
+        ("{position: [x, y, z], quaternion: [a, b, c, d], order: wxzy}", r"'order' is 'wxzy', expected wxyz or xyzw"),
+        ("{position: [x, y], quaternion: [a, b, c, d], order: wxyz}", r"'position' is \['x', 'y'\], expected 3 names"),
+        ("{position: [x, y, z], quaternion: [a, b, c], order: wxyz}", r"'quaternion' is .*, expected 4 names"),
+        ("{position: [x, x, z], quaternion: [a, b, c, d], order: wxyz}", r"expected names that differ"),
+        ("{orientation: [x]}", r"rig.yaml', recorded_pose: unknown key 'orientation'"),
+    ],
+)
+def test_a_wrong_recorded_pose_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "rig.yaml", f"recorded_pose: {text}\n")
 
 
 def test_the_joints_of_the_so101_may_have_other_names_in_the_data(tmp_path: Path) -> None:
@@ -320,6 +345,14 @@ def test_points_seen_from_straight_above_do_not_tell_the_focal_length() -> None:
 def test_points_that_do_not_fix_a_camera_are_refused(points: list[list[float]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         fit_pose_and_focal(np.array(points, dtype=float), np.full((len(points), 2), 3.0), SIZE)
+
+
+def test_a_focal_length_at_the_end_of_what_is_tried_is_refused() -> None:
+    """Clicks of a table that lies square to the picture, with the far edge no shorter: no perspective at all."""
+    points = np.array([[0.15, -0.1, 0], [0.15, 0.1, 0], [0.25, 0.1, 0], [0.25, -0.1, 0], [0.2, 0, 0]])
+    pixels = np.array([[212.0, 131], [431, 128], [448, 305], [196, 309], [322, 214]])
+    with pytest.raises(DataError, match=r"fit a focal length of 6400 pixels best, the longest that is tried"):
+        fit_pose_and_focal(points, pixels, (480, 640))
 
 
 def test_a_fit_to_a_rendered_picture_is_mujocos_camera() -> None:

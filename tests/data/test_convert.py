@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from data.damage import cut_video, record_damaged
 from data.lerobot_v2_files import write_v2
 from data.recordings import FEATURES, FPS, LENGTHS, frames_of, length_of, record, task_of, vectors_of
 from foreact.cli.main import run
+from foreact.data.calibration import read_calibration
 from foreact.data.conversion_log import LOG, SETTINGS
 from foreact.data.convert import ConvertConfig, chosen_episodes, convert, summary
 from foreact.data.files import write_json
@@ -31,7 +32,7 @@ from foreact.data.sidecar import Sidecar, read_sidecar, write_sidecar
 from foreact.data.source import open_source
 from foreact.data.video import VideoReader, encode_depth_video
 from foreact.errors import ConfigError, DataError
-from foreact.records import Calibration, Camera
+from foreact.records import Calibration, Camera, Features, RecordedPose
 
 CODEC_ERROR = 8
 """Levels of 255: twice encoded."""
@@ -227,6 +228,150 @@ def test_calibration_and_scenes_are_kept(root: Path, tmp_path: Path) -> None:
     convert([paired], tmp_path / "out", config, workers=1)
     sidecar = read_sidecar(tmp_path / "out")
     assert sidecar == Sidecar(cameras={"top": camera}, environment_height=0.015, scenes=(0, 1, 1))
+
+
+BARE = replace(FEATURES, environment_names=())
+YAML = """
+cameras:
+  overhead: {size: [480, 640], fx: 600, fy: 600, cx: 320, cy: 240, position: [0.3, 0, 1], quaternion: [0, 1, 0, 0]}
+arm: so101
+joint_unit: deg
+joints: [pan, lift, elbow, flex, roll]
+gripper: gripper
+gripper_closed: 20
+environment_height: 0.0125
+"""
+
+
+def record_bare(root: Path, numbers: list[int], features: Features = BARE) -> Path:
+    """A recording without coordinates, as LeRobot's teleoperation makes it."""
+    writer = DatasetWriter(root, features=features, robot_type="so101")
+    for number in numbers:
+        vectors = {key: of for key, of in vectors_of(number).items() if key != "observation.environment_state"}
+        if features.state_dim != FEATURES.state_dim:
+            vectors |= {key: np.zeros((length_of(number), 6), np.float32) for key in ("observation.state", "action")}
+        writer.add(
+            stage_episode(writer.staging, task=task_of(number), vectors=vectors, frames=frames_of(number), fps=FPS)
+        )
+    writer.finish()
+    return root
+
+
+def told(path: Path, rows: Mapping[int, tuple[float, ...]], names: str = "x,y") -> Path:
+    lines = [f"episode,{names}", *(",".join(map(str, (index, *row))) for index, row in rows.items())]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_calibration_file_becomes_the_new_data_sets_metadata(tmp_path: Path) -> None:
+    joints = ("pan", "lift", "elbow", "flex", "roll", "gripper")
+    bare = record_bare(tmp_path / "bare", [0, 1], replace(BARE, state_names=joints, action_names=joints))
+    (tmp_path / "robot.yaml").write_text(YAML.replace("overhead", "top"))
+    config = ConvertConfig(calibration=tmp_path / "robot.yaml", rename={"overhead": "top"})
+    convert([bare], tmp_path / "out", config, workers=1)
+    sidecar, expected = read_sidecar(tmp_path / "out"), read_calibration(tmp_path / "robot.yaml")
+    assert sidecar == expected
+    features = open_source(tmp_path / "out").features
+    assert features.arm == expected.arm
+    assert features.environment_height == 0.0125
+    assert {camera.name: camera.calibration for camera in features.cameras} == {**expected.cameras, "wrist": None}
+
+
+def test_a_calibration_goes_before_what_the_sources_say_and_must_be_for_them(root: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    shutil.copytree(root, known)
+    camera = Calibration(size=(48, 64), focal=(60, 60), center=(32, 24), position=(0, 0, 1), quaternion=(0, 1, 0, 0))
+    write_sidecar(known, Sidecar(cameras={"overhead": camera, "wrist": replace(camera, size=(32, 32))}))
+    path = tmp_path / "robot.yaml"
+    path.write_text(YAML.partition("arm")[0])
+    convert([known], tmp_path / "out", ConvertConfig(calibration=path), workers=1)
+    cameras = read_sidecar(tmp_path / "out").cameras
+    assert cameras == {**read_calibration(path).cameras, "wrist": replace(camera, size=(32, 32))}
+    path.write_text(path.read_text().replace("1, 0, 0]", "0, 1, 0]"))
+    with pytest.raises(DataError, match=r"was begun with calibration .* use the same options"):
+        convert([known], tmp_path / "out", ConvertConfig(calibration=path), workers=1)
+    path.write_text(path.read_text().replace("overhead", "overhed"))
+    with pytest.raises(DataError, match=r"robot.yaml': unknown camera 'overhed'; did you mean 'overhead'"):
+        convert([known], tmp_path / "other", ConvertConfig(calibration=path), workers=1)
+
+
+def test_a_recorded_pose_is_kept_renamed_and_dropped_where_sources_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("x", "y", "z", "qw", "qx", "qy")
+    features = replace(BARE, state_names=names, action_names=names)
+    one, two = (record_bare(tmp_path / name, [number], features) for number, name in enumerate(("one", "two")))
+    pose = RecordedPose(position=("x", "y", "z"), quaternion=("qw", "qx", "qy", "z"))
+    write_sidecar(one, Sidecar(recorded_pose=pose))
+    convert([one], tmp_path / "out", ConvertConfig(rename={"z": "up", "qw": "w"}), workers=1)
+    renamed = RecordedPose(position=("x", "y", "up"), quaternion=("w", "qx", "qy", "up"))
+    assert read_sidecar(tmp_path / "out") == Sidecar(recorded_pose=renamed)
+    convert([one, two], tmp_path / "both", workers=1)
+    assert read_sidecar(tmp_path / "both") == Sidecar()
+    assert "do not say the same about where the state says the hand is" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_coordinates_of_a_file_are_those_of_each_episode(workers: int, tmp_path: Path) -> None:
+    rows = {0: (0.1, -0.2, 0.3), 2: (0.4, 0.5, 0.6), 1: (9.0, 9.0, 9.0)}
+    config = ConvertConfig(
+        episodes="0,2", trim_idle=True, coordinates=told(tmp_path / "where.csv", rows, "block_x,block_y,bowl_x")
+    )
+    convert([record_bare(tmp_path / "bare", [0, 1, 2])], tmp_path / "out", config, workers=workers)
+    source = open_source(tmp_path / "out")
+    assert source.features.environment_names == ("block_x", "block_y", "bowl_x")
+    for index, row in enumerate((rows[0], rows[2])):
+        episode = source.episode(index)
+        np.testing.assert_array_equal(
+            episode.environment_state, np.tile(np.array(row, np.float32), (episode.length, 1))
+        )
+        np.testing.assert_array_equal(episode.state, vectors_of(2 * index)["observation.state"])
+
+
+def test_coordinates_count_through_several_sources(tmp_path: Path) -> None:
+    sources = [record_bare(tmp_path / "one", [0, 1]), record_bare(tmp_path / "two", [2])]
+    rows = {index: (0.1 * index, -0.1 * index) for index in range(3)}
+    convert(sources, tmp_path / "out", ConvertConfig(coordinates=told(tmp_path / "where.csv", rows)), workers=1)
+    source = open_source(tmp_path / "out")
+    for index, row in rows.items():
+        environment_state = source.episode(index).environment_state
+        assert environment_state is not None
+        np.testing.assert_array_equal(environment_state[0], np.array(row, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("episode,x,y\n0,1,2\n", r"where.csv' has no line for episode 1, 2; each episode needs its coordinates"),
+        (
+            "episode,x,y\n0,1,2\n1,1,2\n2,1,2\n7,1,2\n8,1,2",
+            r"a line for episode 7, 8; the data have 3, from 0 to 2",
+        ),
+        ("0,1,2\n", r"begins with '0,1,2', expected a heading: episode and two or more names that differ, such as"),
+        ("episode,x,x\n", "expected a heading"),
+        ("episode,x\n", "expected a heading"),
+        ("", "begins with '', expected a heading"),
+        ("episode,x,y\n0,1,2\n\n1,1\n", "where.csv', line 4: '1,1' is not episode,x,y in numbers"),
+        ("episode,x,y\n0,1,nan\n", "line 2: '0,1,nan' is not episode,x,y in numbers"),
+        ("episode,x,y\n0.5,1,2\n", "line 2: '0.5,1,2' is not episode,x,y in numbers"),
+        ("episode,x,y\n0,1,2\n0,1,2\n", "line 3: episode 0 has a line already"),
+    ],
+)
+def test_coordinates_that_are_not_those_of_the_episodes_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "where.csv").write_text(text)
+    bare = record_bare(tmp_path / "bare", [0, 1, 2])
+    with pytest.raises(DataError, match=message):
+        convert([bare], tmp_path / "out", ConvertConfig(coordinates=tmp_path / "where.csv"), workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_coordinates_that_are_there_are_not_replaced(root: Path, tmp_path: Path) -> None:
+    config = ConvertConfig(coordinates=told(tmp_path / "where.csv", {0: (1, 2)}))
+    with pytest.raises(DataError, match=r"has coordinates already \(x, y\), which --coordinates does not replace"):
+        convert([root], tmp_path / "out", config, workers=1)
+    bare, config = record_bare(tmp_path / "bare", [0]), ConvertConfig(coordinates=tmp_path / "none.csv")
+    with pytest.raises(DataError, match="there is no file"):
+        convert([bare], tmp_path / "out", config, workers=1)
 
 
 def test_depth_is_kept_to_half_a_code_or_left_out(tmp_path: Path) -> None:

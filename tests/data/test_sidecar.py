@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from data.recordings import FEATURES, record
 from foreact.data.sidecar import SIDECAR, Sidecar, apply_calibration, read_sidecar, scenes_of, write_sidecar
 from foreact.data.source import open_source
 from foreact.errors import DataError
-from foreact.records import Arm, Calibration, Features
+from foreact.records import Arm, Calibration, Features, RecordedPose, features_from_dict
 
 OVERHEAD = Calibration(
     size=(48, 64),
@@ -35,6 +35,7 @@ ARM = Arm(
     gripper="gripper",
     gripper_closed=12.0,
 )
+POSE = RecordedPose(position=("x", "y", "z"), quaternion=("qw", "qx", "qy", "qz"))
 FULL = Sidecar(cameras={"overhead": OVERHEAD, "wrist": WRIST}, arm=ARM, environment_height=0.0125, scenes=(0, 0, 7, 7))
 
 
@@ -48,7 +49,7 @@ def root(recorded: Path, tmp_path: Path) -> Path:
     return shutil.copytree(recorded, tmp_path / "data")
 
 
-@pytest.mark.parametrize("sidecar", [FULL, Sidecar(), Sidecar(environment_height=0.0)])
+@pytest.mark.parametrize("sidecar", [FULL, Sidecar(), Sidecar(environment_height=0.0), Sidecar(recorded_pose=POSE)])
 def test_what_is_written_is_read(sidecar: Sidecar, tmp_path: Path) -> None:
     write_sidecar(tmp_path, sidecar)
     assert read_sidecar(tmp_path) == sidecar
@@ -57,7 +58,7 @@ def test_what_is_written_is_read(sidecar: Sidecar, tmp_path: Path) -> None:
 def test_the_file_holds_plain_json_by_name(tmp_path: Path) -> None:
     write_sidecar(tmp_path, FULL)
     content = json.loads((tmp_path / "meta/foreact.json").read_text())
-    assert list(content) == ["cameras", "arm", "environment_height", "scenes"]
+    assert list(content) == ["cameras", "arm", "recorded_pose", "environment_height", "scenes"]
     assert content["cameras"]["overhead"]["position"] == [0.46, -0.02, 0.5]
     assert content["scenes"] == [0, 0, 7, 7]
     assert [path.name for path in (tmp_path / "meta").iterdir()] == ["foreact.json"], "no temporary file stays"
@@ -148,6 +149,19 @@ def test_what_a_calibration_does_not_say_stays() -> None:
     assert after.cameras[1].calibration == WRIST
     assert (after.arm, after.environment_height) == (ARM, 0.0125)
     assert apply_calibration(before, Sidecar()) == before
+
+
+def test_a_recorded_pose_belongs_to_the_state_and_survives_json() -> None:
+    known = replace(FEATURES, state_names=(*POSE.position, *POSE.quaternion))
+    features = apply_calibration(known, Sidecar(recorded_pose=POSE))
+    assert features.recorded_pose == POSE
+    assert apply_calibration(features, Sidecar()).recorded_pose == POSE
+    assert features_from_dict(json.loads(json.dumps(asdict(features)))) == features
+    older = asdict(features)
+    del older["recorded_pose"]
+    assert features_from_dict(older) == known, "checkpoints of before it existed"
+    with pytest.raises(DataError, match=r"^rig.yaml: unknown dimension of the state 'x'; .*choices: elbow, gripper"):
+        apply_calibration(FEATURES, Sidecar(recorded_pose=POSE), "rig.yaml")
 
 
 def test_a_size_on_its_side_is_refused_and_another_scale_is_not() -> None:

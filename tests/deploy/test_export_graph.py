@@ -15,7 +15,7 @@ from foreact.deploy.export_onnx import write_onnx
 from foreact.policy.inputs import network_features
 from foreact.policy.policy import Policy
 from foreact.presets import preset
-from foreact.records import Arm, Calibration, Camera, Features, VectorStatistics
+from foreact.records import Arm, Calibration, Camera, Features, RecordedPose, VectorStatistics
 from foreact_runtime import keys
 from foreact_runtime.backend_onnx import OnnxNetwork
 from foreact_runtime.backend_openvino import OpenVINONetwork
@@ -83,6 +83,15 @@ KINDS: dict[str, tuple[dict[str, Any], Features]] = {
             "cue_crop_full_when": "closed",
         },
         replace(TOLD, environment_names=("x", "y", "goal x", "goal y")),
+    ),
+    "a camera on a hand whose pose is recorded": (
+        {"conditioning": ("token", "heatmap", "world")},
+        replace(
+            TOLD,
+            state_names=("x", "y", "z", "qx", "qy", "qz", "qw"),
+            arm=None,
+            recorded_pose=RecordedPose(position=("x", "y", "z"), quaternion=("qw", "qx", "qy", "qz")),
+        ),
     ),
     "RGB-D, resized and cropped": (
         {"image_size": (32, 40), "crop_size": (30, 34), "action_normalization": "min_max", "use_vae": False},

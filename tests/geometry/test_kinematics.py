@@ -133,6 +133,34 @@ def test_inverse_stays_within_the_limits_and_comes_as_near_as_it_can(arm: Arm) -
     assert at_limit >= 3, "the case that limits bind is among these"
 
 
+def test_a_pose_beside_one_that_the_arm_has_is_missed_by_as_little_as_the_page_says(arm: Arm) -> None:
+    """docs/conditioning.md, "What counts as reached"; its 1000 poses, of which fewer would do."""
+    kinematics = InverseKinematics(arm)
+    rng = np.random.default_rng(0)
+    missed, free, refused = [], [], 0
+    for _ in range(1000):
+        angles = np.array([0.0, -0.6, 0.6, 1.4, 0.0]) + rng.uniform(-0.4, 0.4, 5)
+        angles = np.clip(angles, kinematics.lower, kinematics.upper)
+        position, turn = kinematics.forward(angles)
+        position = position + rng.normal(0, 0.01, 3)
+        turn = rotation_matrix(torch.from_numpy(rng.normal(0, 0.1, 3))).numpy() @ turn
+        try:
+            found = kinematics.inverse(position, turn, angles + rng.normal(0, 0.1, 5))
+        except UnreachableError:
+            refused += 1
+            continue
+        missed.append(float(np.linalg.norm(kinematics.forward(found)[0] - position)))
+        if not np.any((found == kinematics.lower) | (found == kinematics.upper)):
+            free.append(missed[-1])
+    half, most = np.quantile(missed, [0.5, 0.9])
+    assert half < 1e-4
+    assert most < 6e-4
+    assert 0.02 < np.mean(np.array(missed) > 5e-3) < 0.03
+    assert max(free) < 5e-3
+    assert refused == 0
+    assert TOLERANCE == 0.02
+
+
 def test_stretched_out_poses_are_found_from_a_start_far_away(arm: Arm) -> None:
     """Full steps overshoot there and run away to poses half a metre off."""
     kinematics = InverseKinematics(arm)

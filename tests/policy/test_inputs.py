@@ -165,6 +165,21 @@ def test_a_camera_that_is_not_calibrated_has_an_empty_map_and_the_log_says_so(ca
     assert "heatmap leaves out camera wrist: not calibrated" in caplog.text
 
 
+def test_each_camera_that_is_left_out_is_named_with_its_own_cause(caplog: pytest.LogCaptureFixture) -> None:
+    on_hand = replace(WRIST, calibration=replace(ABOVE, mounted_on="hand"))
+    side = replace(WRIST, name="side")
+    network_features(config("heatmap"), replace(FEATURES, cameras=(OVERHEAD, on_hand, side)))
+    (warned,) = caplog.messages
+    assert warned == (
+        "conditioning heatmap leaves out camera wrist: on the hand, and neither joints nor a recorded pose in the "
+        "state say where that is; camera side: not calibrated"
+    )
+    with pytest.raises(
+        ConfigError, match=r"there is none \(camera wrist: on the hand, and neither joints nor a record"
+    ):
+        network_features(config("heatmap"), replace(FEATURES, cameras=(on_hand,)))
+
+
 def test_each_cell_knows_the_point_of_the_table_that_it_looks_at() -> None:
     seen = prepare(config("token", "world"), raw([[0.4, 0.0]]))
     points = seen.cell_points["overhead"][0]  # 40x60 at stride 16: 3x4 cells on pixels 0, 16, 32 and 48
@@ -214,9 +229,8 @@ def test_the_controls_need_no_other_configuration() -> None:
 
 def test_what_cannot_be_had_is_refused_in_one_line() -> None:
     bare = replace(FEATURES, cameras=(WRIST,))
-    with pytest.raises(
-        ConfigError, match=r"conditioning crop needs a calibrated camera, and none is; .*foreact calibrate"
-    ):
+    none = r"conditioning crop needs a calibrated camera .* none \(camera wrist: not calibrated\); .*foreact calibrate"
+    with pytest.raises(ConfigError, match=none):
         network_features(config("crop"), bare)
     with pytest.raises(ConfigError, match=r"needs coordinates .* and the data have none"):
         network_features(config("film"), replace(FEATURES, environment_names=()))

@@ -139,7 +139,7 @@ def test_a_calibration_file_goes_into_the_checkpoint_and_a_resumed_run_keeps_it(
 def test_data_without_calibration_are_refused_before_anything_is_trained(
     tiny_run: RunConfig, dataset: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="conditioning crop needs a calibrated camera, and none is"):
+    with pytest.raises(ConfigError, match=r"conditioning crop needs a calibrated camera .* there is none"):
         train(with_ways(tiny_run, "crop"), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)
     with pytest.raises(ConfigError, match="'frame' needs the arm's kinematics"):
         train(with_ways(tiny_run, "frame"), data=dataset, out=tmp_path / "run", cache_dir=cache_dir)

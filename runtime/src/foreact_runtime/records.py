@@ -28,7 +28,7 @@ class Calibration:
     distortion: tuple[float, ...] = ()
     """OpenCV's k1, k2, p1, p2, k3; empty for none."""
     mounted_on: Literal["base", "hand"] = "base"
-    """A camera on the hand moves with it: its pose follows from the arm's joints (`Arm`)."""
+    """A camera on the hand moves with it: its pose follows from the state (`RecordedPose`, or `Arm` and its joints)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,16 @@ class Arm:
     """Name of the gripper's dimension in state and action."""
     gripper_closed: float = 0.0
     """Value of the gripper in the state, in the data's unit, below which it holds something or is about to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedPose:
+    """Which dimensions of the state say where the hand is in the base."""
+
+    position: tuple[str, str, str]
+    """Names of x, y and z [m]."""
+    quaternion: tuple[str, str, str, str]
+    """Names of the orientation's w, x, y and z: it turns the hand's frame into the base's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +120,9 @@ class Features:
     """Height [m] above the base's origin of the point that the coordinates (x, y) mean."""
     arm: Arm | None = None
     """The arm's kinematics; None where they are not known."""
+    recorded_pose: RecordedPose | None = None
+    """Where the state says the hand is; where it is given, cameras on the hand are mounted on that frame, and the arm's
+    kinematics do not matter to them. None where the state does not say it."""
     state_groups: tuple[KeyGroup, ...] = ()
     """How a nested observation is laid out in the state vector; empty where the state comes as one vector."""
     action_groups: tuple[KeyGroup, ...] = ()
@@ -139,6 +152,11 @@ def calibration_from_dict(values: Mapping[str, Any]) -> Calibration:
 def arm_from_dict(values: Mapping[str, Any]) -> Arm:
     """Build an `Arm` from plain values, the inverse of `dataclasses.asdict` through JSON."""
     return Arm(**_frozen(values))
+
+
+def recorded_pose_from_dict(values: Mapping[str, Any]) -> RecordedPose:
+    """Build a `RecordedPose` from plain values, the inverse of `dataclasses.asdict` through JSON."""
+    return RecordedPose(**_frozen(values))
 
 
 def _frozen(value: Any) -> Any:
@@ -173,6 +191,7 @@ def features_from_dict(values: Mapping[str, Any]) -> Features:
         fps=values["fps"],
         environment_height=values.get("environment_height", 0.0),
         arm=None if values.get("arm") is None else arm_from_dict(values["arm"]),
+        recorded_pose=None if values.get("recorded_pose") is None else recorded_pose_from_dict(values["recorded_pose"]),
         state_groups=tuple(KeyGroup(**group) for group in values["state_groups"]),
         action_groups=tuple(KeyGroup(**group) for group in values["action_groups"]),
     )

@@ -33,6 +33,12 @@ class ConvertOptions:
     """Another name for a camera or a dimension of state, coordinates or action: old=new; may be given several times."""
     depth: bool = True
     """Convert the depth of RGB-D cameras too."""
+    calibration: Path | None = None
+    """Where the cameras stand and which arm it is (YAML, see foreact calibrate), for the new data set's metadata; names
+    are those after --rename."""
+    coordinates: Path | None = None
+    """Coordinates for data without: a CSV file with a heading episode,x,y (or other names, or more) and a line an
+    episode. With several sources episodes count through them, from 0."""
     skip_bad: bool = False
     """Go on without damaged episodes; each is named with what is wrong."""
     workers: int | None = None
@@ -55,6 +61,8 @@ def run(arguments: list[str]) -> int:
         trim_idle=options.trim_idle,
         rename=_names(options.rename),
         depth=options.depth,
+        calibration=options.calibration,
+        coordinates=options.coordinates,
         source=options.source,
     )
     result = convert(sources, out, config, skip_bad=options.skip_bad, workers=options.workers)

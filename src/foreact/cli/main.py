@@ -21,6 +21,7 @@ COMMANDS = {
     "plan": "predict what a training costs: memory, samples a second, hours, disk",
     "train": "train a policy on a data set",
     "calibrate": "find where a real camera stands and how it projects, for cues that are projected",
+    "locate": "where on the table a pixel of a calibrated camera is: a click, a detection, an answer",
     "eval": "measure a policy in simulation: success with interval, outcomes, video, map",
     "diagnose": "find out why a policy does not work, and what helps",
     "compare": "rank checkpoints without a robot, and say which cannot be told apart",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,8 @@ class RecordOptions:
     """Share of the episodes with action noise."""
     paired: bool = False
     """Record each scene once for each of its blocks as target; --episodes is rounded up to whole scenes."""
+    tell_bowl: bool = False
+    """Coordinates of four dimensions: the block's x and y and the bowl's (--task.tell-bowl)."""
     workers: int | None = None
     """Simulating processes; one a core where it is not given."""
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -47,6 +49,7 @@ def run(arguments: list[str]) -> int:
     default = RecordOptions(out=tyro.MISSING, task=task)
     options = parse(RecordOptions, arguments, command="record", default=default)
     task = options.task if options.cameras is None else with_size(options.task, options.cameras)
+    task = replace(task, tell_bowl=True) if options.tell_bowl else task
 
     from foreact.sim.record import RecordConfig, record
 

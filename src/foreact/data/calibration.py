@@ -17,9 +17,15 @@
     joint_unit: deg                 # or rad, of the joints in the data
     gripper: gripper.pos            # its name in the data; may be left out, with its value
     gripper_closed: 20.0            # value below which it holds something or is about to
+    recorded_pose:                  # where the state says the hand is, for a camera on it where the arm is not known:
+      position: [x, y, z]           # names in the state, of metres in the base
+      quaternion: [qx, qy, qz, qw]  # names in the state; turns the hand's frame into the base's
+      order: xyzw                   # or wxyz
     environment_height: 0.0125      # of the point that the coordinates mean, above the base's origin [m]
 
-Everything may be left out except what belongs to a camera or an arm that is there.
+Everything may be left out except what belongs to a camera or an arm that is there. The hand that a camera is mounted on
+is the frame whose pose is recorded where that is given, and otherwise the point between the jaws, which follows from
+the arm's joints.
 """
 
 from __future__ import annotations
@@ -38,10 +44,19 @@ from foreact.data.files import write_atomically
 from foreact.data.lerobot_info import load_json
 from foreact.data.sidecar import Sidecar, parse_arm
 from foreact.errors import DataError, unknown_name
-from foreact.records import Arm, Calibration
+from foreact.records import Arm, Calibration, RecordedPose, recorded_pose_from_dict
 
 _ARMS = Path(__file__).parent / "arms"
-_KEYS = ("cameras", "arm", "joints", "joint_unit", "gripper", "gripper_closed", "environment_height")
+_KEYS = (
+    "cameras",
+    "arm",
+    "joints",
+    "joint_unit",
+    "gripper",
+    "gripper_closed",
+    "recorded_pose",
+    "environment_height",
+)
 _INTRINSICS = ("size", "fx", "fy", "cx", "cy", "distortion")
 _POSE = ("mounted_on", "position", "quaternion", "look_at", "up")
 _ARM = ("joints", "positions", "quaternions", "axes", "limits", "hand_position", "hand_quaternion")
@@ -86,6 +101,7 @@ def read_calibration(path: Path) -> Sidecar:
     return Sidecar(
         cameras={name: _camera(of, f"{where}, camera '{name}'") for name, of in _cameras(content, where).items()},
         arm=_arm(fields, where),
+        recorded_pose=_recorded_pose(fields, where),
         environment_height=fields.number("environment_height") if "environment_height" in fields else None,
     )
 
@@ -111,6 +127,12 @@ def write_calibration(path: Path, calibration: Sidecar) -> None:
         content["joint_unit"] = arm.unit
         if arm.gripper is not None:
             content |= {"gripper": arm.gripper, "gripper_closed": arm.gripper_closed}
+    if (pose := calibration.recorded_pose) is not None:
+        content["recorded_pose"] = {
+            "position": list(pose.position),
+            "quaternion": list(pose.quaternion),
+            "order": "wxyz",
+        }
     if calibration.environment_height is not None:
         content["environment_height"] = calibration.environment_height
     _dump(path, content)
@@ -244,6 +266,17 @@ def _arm(fields: Fields, where: str) -> Arm | None:
     if "gripper" in fields:
         arm = replace(arm, gripper=fields.text("gripper"), gripper_closed=fields.number("gripper_closed"))
     return arm
+
+
+def _recorded_pose(fields: Fields, where: str) -> RecordedPose | None:
+    if "recorded_pose" not in fields:
+        return None
+    where = f"{where}, recorded_pose"
+    pose = Fields(fields.get("recorded_pose"), where, ("position", "quaternion", "order"))
+    position, names = pose.names("position", 3), pose.names("quaternion", 4)
+    if pose.choice("order", ("wxyz", "xyzw")) == "xyzw":
+        names = (names[3], *names[:3])
+    return recorded_pose_from_dict({"position": position, "quaternion": names})
 
 
 def _plain(camera: Calibration | Intrinsics) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def fit_pose_and_focal(points: np.ndarray, pixels: np.ndarray, size: tuple[int, 
         size: Height and width of the picture [pixels].
 
     Raises:
-        DataError: Like `fit_pose`.
+        DataError: Like `fit_pose`, and if the best focal length is at an end of those that are tried.
     """
     _check(points)
 
@@ -88,6 +88,12 @@ def fit_pose_and_focal(points: np.ndarray, pixels: np.ndarray, size: tuple[int, 
     scan = np.log(size[1]) + np.linspace(np.log(_WIDEST), np.log(_NARROWEST), _SCAN)
     errors = [error(log_focal) for log_focal in scan]
     best = int(np.argmin(errors))
+    if np.isfinite(errors[best]) and best in (0, _SCAN - 1):
+        raise DataError(
+            f"these points and pixels fit a focal length of {np.exp(scan[best]):.0f} pixels best, the "
+            f"{'shortest' if best == 0 else 'longest'} that is tried, which no common camera has: check the points, "
+            "add some higher above the table, tilt the camera, or give --focal"
+        )
     low, high = scan[max(best - 1, 0)], scan[min(best + 1, _SCAN - 1)]
     for _ in range(60):  # ternary search; 60 steps leave (2/3)**60 = 3e-11 of the interval
         left, right = low + (high - low) / 3, high - (high - low) / 3

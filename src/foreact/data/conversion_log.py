@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from foreact.data.files import write_json
@@ -124,8 +125,8 @@ def is_complete(root: Path, settings: Mapping[str, Any]) -> bool:
     for name, value in settings.items():
         if name != "sources" and before.get(name) != value:
             raise DataError(
-                f"'{root}' was begun with {name} {before.get(name)!r}, not {value!r}; use the same options, or "
-                f"{_ELSEWHERE}"
+                f"'{root}' was begun with {name} {shortened(before.get(name))}, not {shortened(value)}; use the same "
+                f"options, or {_ELSEWHERE}"
             )
     return complete
 

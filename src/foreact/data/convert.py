@@ -32,7 +32,9 @@ from foreact.data.bad_episodes import (
     naming_skip_bad,
     read_episode,
 )
+from foreact.data.calibration import read_calibration
 from foreact.data.conversion_log import LOG, LogLine, is_complete, n_converted, read_log, write_settings
+from foreact.data.coordinates import Coordinates, check_coordinates, read_coordinates
 from foreact.data.depth import resize_depth
 from foreact.data.files import refuse_inside
 from foreact.data.lerobot_info import INFO, load_json
@@ -41,7 +43,7 @@ from foreact.data.lerobot_v3_schema import depth_name
 from foreact.data.lerobot_v3_writer import DatasetWriter, StagedEpisode, stage_episode
 from foreact.data.mixed import mix, origin_of, parts_of
 from foreact.data.renamed import rename_sources
-from foreact.data.sidecar import Sidecar, write_sidecar
+from foreact.data.sidecar import Sidecar, apply_calibration, write_sidecar
 from foreact.data.source import EpisodeSource, open_source
 from foreact.data.statistics import vectors
 from foreact.data.trim import MARGIN_S, moving_part, still_tolerances
@@ -65,6 +67,11 @@ class ConvertConfig:
     """New names by old ones: cameras, and dimensions of state, coordinates and action."""
     depth: bool = True
     """Convert the depth of RGB-D cameras too."""
+    calibration: Path | None = None
+    """Calibration file (`calibration.py`): what it says of cameras and arm, by their new names, goes before what the
+    sources say."""
+    coordinates: Path | None = None
+    """File of coordinates (`coordinates.py`) for sources that have none."""
     source: SourceConfig = field(default_factory=SourceConfig)
     """How the sources are read."""
 
@@ -96,6 +103,8 @@ class _Job:
     """Of the new data set."""
     tolerances: Mapping[str, np.ndarray] | None
     """For trimming; None keeps all frames."""
+    coordinates: Mapping[tuple[int, int], tuple[float, ...]]
+    """By source and its episode, where the sources have none."""
     staging: Path
 
 
@@ -128,8 +137,8 @@ def convert(
         workers: Converting processes; None for one a core, 1 for none but this one.
 
     Raises:
-        DataError: If a source is damaged, sources do not agree, or the folder is taken, holds a conversion with other
-            settings or cannot be written.
+        DataError: If a source is damaged, sources do not agree, the calibration or the coordinates are not for them,
+            or the folder is taken, holds a conversion with other settings or cannot be written.
         ConfigError: If there is no such episode or name, names are not free, or `workers` is not positive.
     """
     config = config or ConvertConfig()
@@ -139,9 +148,11 @@ def convert(
     for path in paths:
         refuse_inside(root, path, "source", "the new data set")
     source = mix(_open(paths, config))
-    features = _features(source.features, config)
+    calibration = None if config.calibration is None else read_calibration(config.calibration)
     plan = chosen_episodes(config.episodes, source.episode_indices)
-    settings = _settings(source, config)
+    coordinates = _coordinates(source, config, plan)
+    features = _features(source.features, config, calibration, coordinates)
+    settings = _settings(source, config, calibration, coordinates)
     if is_complete(root, settings):
         written = read_log(root)
         _check_written(root, features, plan, written)
@@ -151,6 +162,7 @@ def convert(
         config=config,
         features=features,
         tolerances=still_tolerances(sampled_ranges(source)) if config.trim_idle else None,
+        coordinates={origin_of(source, index): coordinates.rows[index] for index in plan} if coordinates else {},
         staging=root / ".staging",
     )
     writer = DatasetWriter(root, features=features, robot_type=_robot_type(source), resume=True)
@@ -248,7 +260,7 @@ def _converted(
     if workers <= 1:
         parts = parts_of(source)
         for number, own in origins:
-            yield _read(job, parts[number], own, None)
+            yield _read(job, parts[number], (number, own), None)
         return
     stop = get_context("spawn").Event()
     pool = WorkerPool(workers, _begin, (job, stop))
@@ -276,19 +288,21 @@ def _begin(job: _Job, stop: _Flag) -> None:
 def _read_in_worker(origin: tuple[int, int]) -> _Done:
     if not _PARTS:
         _PARTS.extend(_open(_JOB.paths, _JOB.config))
-    number, own = origin
-    return _read(_JOB, _PARTS[number], own, _STOP)
+    return _read(_JOB, _PARTS[origin[0]], origin, _STOP)
 
 
 def _open(paths: Sequence[Path], config: ConvertConfig) -> list[EpisodeSource]:
     return rename_sources([open_source(path, config.source) for path in paths], config.rename)
 
 
-def _read(job: _Job, source: EpisodeSource, index: int, stop: _Flag | None) -> _Done:
+def _read(job: _Job, source: EpisodeSource, origin: tuple[int, int], stop: _Flag | None) -> _Done:
     """Read an episode and encode its videos."""
-    features = job.features
+    features, index = job.features, origin[1]
     try:
         episode = read_episode(source, index)
+        if job.coordinates:
+            place = np.array(job.coordinates[origin], np.float32)
+            episode = replace(episode, environment_state=np.tile(place, (episode.length, 1)))
         kept = (0, episode.length)
         if job.tolerances is not None:
             kept = moving_part(episode, job.tolerances, margin=max(1, round(MARGIN_S * features.fps)))
@@ -340,9 +354,28 @@ def _resized(maps: Iterator[np.ndarray], height: int, width: int) -> Iterator[np
     return (resize_depth(metres, height, width) for metres in maps)
 
 
-def _features(features: Features, config: ConvertConfig) -> Features:
+def _coordinates(source: EpisodeSource, config: ConvertConfig, plan: Sequence[int]) -> Coordinates | None:
+    """Those of the file, checked to be for these episodes."""
+    if config.coordinates is None:
+        return None
+    if names := source.features.environment_names:
+        raise DataError(
+            f"'{source.root}' has coordinates already ({', '.join(names)}), which --coordinates does not replace"
+        )
+    coordinates = read_coordinates(config.coordinates)
+    check_coordinates(coordinates.rows, config.coordinates, asked=plan, known=source.episode_indices)
+    return coordinates
+
+
+def _features(
+    features: Features, config: ConvertConfig, calibration: Sidecar | None, coordinates: Coordinates | None
+) -> Features:
     """What the new data set holds, checked before anything is decoded."""
     whole_fps(features.fps)
+    if calibration is not None:
+        features = apply_calibration(features, calibration, f"'{config.calibration}'")
+    if coordinates is not None:
+        features = replace(features, environment_names=coordinates.names)
     if not config.depth:
         features = replace(features, cameras=tuple(replace(of, depth_range=None) for of in features.cameras))
     depth = {depth_name(camera.name): camera.name for camera in features.cameras if camera.depth_range}
@@ -373,10 +406,16 @@ def _robot_type(source: EpisodeSource) -> str:
     return names.pop() if len(names) == 1 else _UNKNOWN_ROBOT
 
 
-def _settings(source: EpisodeSource, config: ConvertConfig) -> dict[str, Any]:
-    """As they come back from JSON."""
+def _settings(
+    source: EpisodeSource, config: ConvertConfig, calibration: Sidecar | None, coordinates: Coordinates | None
+) -> dict[str, Any]:
+    """As they come back from JSON; of files what they say, for they may change."""
     parts = [{"path": str(part.root.resolve()), "fingerprint": part.fingerprint()} for part in parts_of(source)]
-    plain: dict[str, Any] = json.loads(json.dumps({"sources": parts, **asdict(config)}))
+    said = {
+        "calibration": None if calibration is None else asdict(calibration),
+        "coordinates": None if coordinates is None else asdict(coordinates),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps({"sources": parts, **asdict(config), **said}))
     return plain
 
 
@@ -431,6 +470,7 @@ def _write_sidecar(
     sidecar = Sidecar(
         cameras={camera.name: camera.calibration for camera in features.cameras if camera.calibration},
         arm=features.arm,
+        recorded_pose=features.recorded_pose,
         environment_height=features.environment_height or None,
         scenes=tuple(numbers.tolist()) if len(set(scenes)) < len(scenes) else None,
     )

@@ -84,11 +84,13 @@ class Fields:
             raise self._error(key, "a name")
         return value
 
-    def names(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, at least one and no two alike."""
+    def names(self, key: str, n: int | None = None) -> tuple[str, ...]:
+        """Return a list of n texts, or at least one, no two alike."""
         value = self.get(key)
         if not (isinstance(value, list) and value and all(isinstance(item, str) for item in value)):
             raise self._error(key, "a list of names")
+        if n is not None and len(value) != n:
+            raise self._error(key, f"{n} names")
         if len(set(value)) < len(value):
             raise self._error(key, "names that differ")
         return tuple(value)

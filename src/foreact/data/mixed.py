@@ -131,11 +131,15 @@ def _common_features(sources: Sequence[EpisodeSource]) -> Features:
     if any(of.arm != arm for of in features):
         _say_dropped("where the arm's joints are", sources)
         arm = None
+    pose = features[0].recorded_pose
+    if any(of.recorded_pose != pose for of in features):
+        _say_dropped("where the state says the hand is", sources)
+        pose = None
     height = features[0].environment_height
     if any(of.environment_height != height for of in features):
         _say_dropped("the height of the coordinates", sources)
         height = 0.0
-    return replace(features[0], cameras=tuple(cameras), arm=arm, environment_height=height)
+    return replace(features[0], cameras=tuple(cameras), arm=arm, recorded_pose=pose, environment_height=height)
 
 
 def _common_camera(name: str, sources: Sequence[EpisodeSource]) -> Camera:

@@ -10,7 +10,7 @@ import numpy as np
 
 from foreact.data.source import EpisodeSource
 from foreact.errors import ConfigError, unknown_name
-from foreact.records import Arm, Camera, Episode, Features
+from foreact.records import Arm, Camera, Episode, Features, RecordedPose
 
 
 class RenamedSource:
@@ -93,6 +93,10 @@ def _renamed(features: Features, names: Mapping[str, str]) -> Features:
     def arm(of: Arm) -> Arm:
         return replace(of, joints=new(of.joints), gripper=names.get(of.gripper, of.gripper) if of.gripper else None)
 
+    def pose(of: RecordedPose) -> RecordedPose:
+        (x, y, z), (w, i, j, k) = new(of.position), new(of.quaternion)
+        return RecordedPose(position=(x, y, z), quaternion=(w, i, j, k))
+
     return replace(
         features,
         cameras=tuple(camera(of) for of in features.cameras),
@@ -100,4 +104,5 @@ def _renamed(features: Features, names: Mapping[str, str]) -> Features:
         state_names=new(features.state_names),
         environment_names=new(features.environment_names),
         arm=None if features.arm is None else arm(features.arm),
+        recorded_pose=None if features.recorded_pose is None else pose(features.recorded_pose),
     )

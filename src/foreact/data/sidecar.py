@@ -14,7 +14,15 @@ from foreact.data.fields import Fields
 from foreact.data.files import write_json
 from foreact.data.lerobot_info import load_json
 from foreact.errors import DataError, unknown_name
-from foreact.records import Arm, Calibration, Features, arm_from_dict, calibration_from_dict
+from foreact.records import (
+    Arm,
+    Calibration,
+    Features,
+    RecordedPose,
+    arm_from_dict,
+    calibration_from_dict,
+    recorded_pose_from_dict,
+)
 
 SIDECAR = "meta/foreact.json"
 
@@ -27,6 +35,8 @@ class Sidecar:
     """By camera name; a camera that is not calibrated is not in it."""
     arm: Arm | None = None
     """The arm's kinematics; None where they are not known."""
+    recorded_pose: RecordedPose | None = None
+    """Which dimensions of the state say where the hand is; None where nobody has said."""
     environment_height: float | None = None
     """Height [m] above the base's origin of the point that the coordinates mean; None where nobody has said."""
     scenes: tuple[int, ...] | None = None
@@ -51,7 +61,7 @@ def read_sidecar(root: Path) -> Sidecar:
     path = root / SIDECAR
     if not path.is_file():
         return Sidecar()
-    fields = Fields(load_json(path), f"'{path}'", ("cameras", "arm", "environment_height", "scenes"))
+    fields = Fields(load_json(path), f"'{path}'", Sidecar.__dataclass_fields__)
     cameras = fields.get("cameras") if "cameras" in fields else {}
     if not isinstance(cameras, Mapping):
         raise DataError(f"'{path}': 'cameras' holds a {type(cameras).__name__}, expected calibrations by camera name")
@@ -61,6 +71,9 @@ def read_sidecar(root: Path) -> Sidecar:
     return Sidecar(
         cameras={name: parse_calibration(of, f"'{path}', camera '{name}'") for name, of in cameras.items()},
         arm=parse_arm(fields.get("arm"), f"'{path}', arm") if "arm" in fields else None,
+        recorded_pose=parse_recorded_pose(fields.get("recorded_pose"), f"'{path}', recorded_pose")
+        if "recorded_pose" in fields
+        else None,
         environment_height=fields.number("environment_height") if "environment_height" in fields else None,
         scenes=None if scenes is None else tuple(scenes),
     )
@@ -112,6 +125,14 @@ def parse_arm(values: Any, where: str) -> Arm:
     )
 
 
+def parse_recorded_pose(values: Any, where: str) -> RecordedPose:
+    """Build a `RecordedPose` from plain values as `dataclasses.asdict` gives them; raises like `parse_calibration`."""
+    fields = Fields(values, where, RecordedPose.__dataclass_fields__)
+    return recorded_pose_from_dict(
+        {"position": fields.names("position", 3), "quaternion": fields.names("quaternion", 4)}
+    )
+
+
 def apply_calibration(features: Features, calibration: Sidecar, origin: str = "the calibration") -> Features:
     """Return the features with what a calibration says; what it does not say stays.
 
@@ -121,31 +142,22 @@ def apply_calibration(features: Features, calibration: Sidecar, origin: str = "t
         origin: Where the calibration comes from, for messages.
 
     Raises:
-        DataError: If it names a camera, a joint or a gripper that the data do not have, or a size on its side.
+        DataError: If it names a camera, a joint, a gripper or a dimension of the state that the data do not have, or a
+            size on its side.
     """
     _check_names("camera", calibration.cameras, [camera.name for camera in features.cameras], origin)
     for camera in features.cameras:
-        of = calibration.cameras.get(camera.name)
-        if of is not None and of.size[0] != of.size[1] and of.size[0] * camera.height == of.size[1] * camera.width:
-            raise DataError(
-                f"{origin}: camera '{camera.name}' has size {of.size[0]}, {of.size[1]}, its pictures are "
-                f"{camera.height} high and {camera.width} wide; 'size' is height, then width"
-            )
-    for camera in features.cameras:
         if (of := calibration.cameras.get(camera.name)) is not None:
-            ratio = (camera.height / camera.width) / (of.size[0] / of.size[1])
-            if abs(ratio - 1) > 0.01:
-                raise DataError(
-                    f"{origin}: camera '{camera.name}' was calibrated at {of.size[0]}x{of.size[1]}, the data have "
-                    f"{camera.height}x{camera.width}: another shape is another part of the sensor; calibrate at the "
-                    "recorded shape"
-                )
+            check_shape(camera.name, of, (camera.height, camera.width), origin)
     arm = calibration.arm
     if arm is not None:
         names = (*arm.joints, arm.gripper) if arm.gripper else arm.joints
         _check_names("joint of the action", names, features.action_names, origin)
         if features.state_names:
             _check_names("joint of the state", names, features.state_names, origin)
+    pose = calibration.recorded_pose
+    if pose is not None:
+        _check_names("dimension of the state", (*pose.position, *pose.quaternion), features.state_names, origin)
     height = calibration.environment_height
     return replace(
         features,
@@ -154,8 +166,34 @@ def apply_calibration(features: Features, calibration: Sidecar, origin: str = "t
             for camera in features.cameras
         ),
         arm=features.arm if arm is None else arm,
+        recorded_pose=features.recorded_pose if pose is None else pose,
         environment_height=features.environment_height if height is None else height,
     )
+
+
+def check_shape(camera: str, of: Calibration, size: tuple[int, int], origin: str) -> None:
+    """Refuse pictures of another shape than a camera was calibrated at.
+
+    Args:
+        camera: Its name, for messages.
+        of: Its calibration.
+        size: Height and width of the pictures [pixels].
+        origin: Where the calibration comes from, for messages.
+
+    Raises:
+        DataError: If height and width are exchanged, or their ratio is another one.
+    """
+    height, width = size
+    if of.size[0] != of.size[1] and of.size[0] * height == of.size[1] * width:
+        raise DataError(
+            f"{origin}: camera '{camera}' has size {of.size[0]}, {of.size[1]}, its pictures are "
+            f"{height} high and {width} wide; 'size' is height, then width"
+        )
+    if abs((height / width) / (of.size[0] / of.size[1]) - 1) > 0.01:
+        raise DataError(
+            f"{origin}: camera '{camera}' was calibrated at {of.size[0]}x{of.size[1]}, its pictures are "
+            f"{height}x{width}: another shape is another part of the sensor; calibrate at the recorded shape"
+        )
 
 
 def scenes_of(indices: Iterable[int], sidecar: Sidecar) -> dict[int, int]:

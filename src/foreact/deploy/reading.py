@@ -81,6 +81,7 @@ def with_names(features: Features, unsaid: Unsaid) -> Features:
         cameras=tuple(calibrated(camera) for camera in features.cameras),
         fps=unsaid.fps or recorded.fps,
         arm=recorded.arm,
+        recorded_pose=recorded.recorded_pose,
         environment_height=recorded.environment_height,
     )
 

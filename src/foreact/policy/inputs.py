@@ -20,6 +20,7 @@ from foreact.data.statistics import statistics_of
 from foreact.errors import ConfigError, unknown_name
 from foreact.geometry.object_frame import HandPose, ObjectFrame, check_joints
 from foreact.geometry.projection import Pose, plane_points, project
+from foreact.geometry.recorded_pose import RecordedHandPose
 from foreact.normalizer import Normalizer
 from foreact.records import Batch, Camera, Features, Statistics
 from foreact_runtime import keys
@@ -30,6 +31,8 @@ CUE_DIM = 2
 """The first coordinates are the cue's x and y [m]."""
 IN_PICTURES = frozenset({"crop", "heatmap", "world"})
 """Ways of conditioning that need to know where a camera sees the cue."""
+
+_Hand = HandPose | RecordedHandPose
 
 
 def view_name(camera: str) -> str:
@@ -319,7 +322,7 @@ def _side(config: PolicyConfig, camera: Camera) -> int:
     return max(1, round(config.cue_crop * camera.height))
 
 
-def _usable(camera: Camera, hand: HandPose | None) -> bool:
+def _usable(camera: Camera, hand: _Hand | None) -> bool:
     return camera.calibration is not None and (camera.calibration.mounted_on == "base" or hand is not None)
 
 
@@ -327,9 +330,13 @@ def _on_hand(features: Features) -> set[str]:
     return {c.name for c in features.cameras if c.calibration is not None and c.calibration.mounted_on == "hand"}
 
 
-def _hand_pose(features: Features) -> HandPose | None:
-    """Where the hand is, if a camera is mounted on it and the arm is known."""
-    if not _on_hand(features) or features.arm is None or not set(features.arm.joints) <= set(features.state_names):
+def _hand_pose(features: Features) -> _Hand | None:
+    """Where the hand is, if a camera is mounted on it: recorded where the state has that, else from the joints."""
+    if not _on_hand(features) or not features.state_names:
+        return None
+    if features.recorded_pose is not None:
+        return RecordedHandPose(features.recorded_pose, features.state_names)
+    if features.arm is None or not set(features.arm.joints) <= set(features.state_names):
         return None
     return HandPose(features.arm, features.state_names)
 
@@ -373,10 +380,11 @@ def _check(config: PolicyConfig, features: Features) -> None:
     if "world" in ways and config.crop_size is not None:
         raise ConfigError("conditioning 'world' knows no random crops: leave policy.crop_size out")
     hand = _hand_pose(features)
-    left_out = [camera.name for camera in features.cameras if not _usable(camera, hand)]
+    left_out = [camera for camera in features.cameras if not _usable(camera, hand)]
+    why = "; ".join(map(_why_left_out, left_out))
     if len(left_out) == len(features.cameras):
         raise ConfigError(
-            f"conditioning {named} needs a calibrated camera, and none is; "
+            f"conditioning {named} needs a calibrated camera whose place is known, and there is none ({why}); "
             "calibrate one (foreact calibrate --help) and give the file with --calibration"
         )
     if "crop" in ways:
@@ -390,8 +398,11 @@ def _check(config: PolicyConfig, features: Features) -> None:
                 "policy.cue_crop_cameras names them, and those it names must be calibrated"
             )
     if left_out:
-        _log.warning(
-            "conditioning %s leaves out camera %s: not calibrated, or on a hand whose pose is not known",
-            named,
-            ", ".join(left_out),
-        )
+        _log.warning("conditioning %s leaves out %s", named, why)
+
+
+def _why_left_out(camera: Camera) -> str:
+    """Name a camera that is not usable, and what is missing."""
+    if camera.calibration is None:
+        return f"camera {camera.name}: not calibrated"
+    return f"camera {camera.name}: on the hand, and neither joints nor a recorded pose in the state say where that is"

@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from foreact.errors import SimulationError
 from foreact.sim.backend import mujoco
-from foreact.sim.layout import Layout, retargeted, sample_layout
+from foreact.sim.layout import Layout, coordinates, retargeted, sample_layout
 from foreact.sim.looks import Looks
 from foreact.sim.outcome import Facts, Outcome, OutcomeTracker, closing_offsets
 from foreact.sim.rendering import SceneRenderer, project
@@ -43,8 +43,9 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     The action is the arm's goal positions (6,) [rad], named `shoulder_pan.pos` to `gripper.pos`; the servos are
     driven there evenly over the control period. The observation has LeRobot's keys: `observation.state` (6,) joint
-    positions [rad], `observation.environment_state` (2,) the cue (x, y) [m], drawn once an episode, and
-    `observation.images.<camera>` uint8 (H, W, 3). The reward is 1 on success, else 0.
+    positions [rad], `observation.environment_state` (2,) the cue (x, y) [m], drawn once an episode, or with
+    `task.tell_bowl` (4,) the cue's and the bowl's x, y, and `observation.images.<camera>` uint8 (H, W, 3). The reward
+    is 1 on success, else 0.
 
     `info` always has: `outcome` (None until the episode ends), `success`, where blocks were placed, `target` (2,)
     and `confusers` ((x, y), ...) [m], `bowl` (2,) [m], `cue` (2,) [m], and how far from the target and from the
@@ -100,7 +101,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.action_space = spaces.Box(lower, upper, dtype=np.float32)
         vectors: dict[str, spaces.Space[Any]] = {
             STATE: spaces.Box(-np.pi, np.pi, (len(JOINTS),), dtype=np.float32),
-            ENVIRONMENT_STATE: spaces.Box(-1.0, 1.0, (2,), dtype=np.float32),
+            ENVIRONMENT_STATE: spaces.Box(-1.0, 1.0, (len(self.task.environment_names),), dtype=np.float32),
         }
         images = {
             image_key(camera): spaces.Box(0, 255, (*self.task.size(camera), 3), dtype=np.uint8)
@@ -315,7 +316,7 @@ class PickPlaceEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _observation(self) -> dict[str, np.ndarray]:
         vectors = {
             STATE: self.data.qpos[: len(JOINTS)].astype(np.float32),
-            ENVIRONMENT_STATE: self.layout.cue.astype(np.float32),
+            ENVIRONMENT_STATE: coordinates(self.task, self.layout),
         }
         images = {image_key(camera): self.picture(camera, self.task.size(camera)) for camera in self.task.cameras}
         return {**vectors, **images}

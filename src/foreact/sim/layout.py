@@ -84,6 +84,12 @@ def sample_layout(task: TaskConfig, rng: np.random.Generator, target: int | None
     )
 
 
+def coordinates(task: TaskConfig, layout: Layout) -> np.ndarray:
+    """Return what a policy is told [m], float32: the cue (2,), or with `tell_bowl` the cue and the bowl (4,)."""
+    told = [layout.cue, layout.bowl] if task.tell_bowl else [layout.cue]
+    return np.concatenate(told).astype(np.float32)
+
+
 def retargeted(layout: Layout, block: int, cue: np.ndarray) -> Layout:
     """Return a layout in which another block is the target.
 

@@ -263,7 +263,7 @@ def _features(task: TaskConfig) -> Features:
     return Features(
         action_names=ACTION_NAMES,
         state_names=ACTION_NAMES,
-        environment_names=("target_x", "target_y"),
+        environment_names=task.environment_names,
         cameras=tuple(Camera(name=name, height=task.size(name)[0], width=task.size(name)[1]) for name in task.cameras),
         fps=task.fps,
     )
@@ -276,7 +276,7 @@ def _prepare(root: Path, config: RecordConfig) -> bool:
     if path.exists():
         before = load_json(path)
         for name, value in {**settings, **settings["task"]}.items():
-            old = {"paired": False, **before, **before["task"]}.get(name)  # older recordings do not say
+            old = {"paired": False, "tell_bowl": False, **before, **before["task"]}.get(name)  # older ones do not say
             if name not in ("task", "episodes") and old != value:
                 raise DataError(f"'{root}' was recorded with {name} {old}, not {value}; choose another folder")
         return bool(before["complete"] and before["episodes"] >= config.episodes)

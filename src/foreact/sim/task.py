@@ -40,7 +40,9 @@ class TaskConfig:
     min_separation: float = 0.06
     """Smallest distance [m] between the centres of the target and a confuser."""
     bowl: Literal["fixed", "random"] = "fixed"
-    """Where the bowl stands: always at the same place, or anywhere reachable without being told."""
+    """Where the bowl stands: always at the same place, or anywhere reachable."""
+    tell_bowl: bool = False
+    """Tell where the bowl stands: the coordinates are then the cue's x and y and the bowl's, exactly."""
     looks: Literal["fixed", "vary"] = "fixed"
     """Light, colours and the overhead camera's pose: always the same, or different in each episode."""
     positions: Literal["uniform", "clusters"] | tuple[tuple[float, float], ...] = "uniform"
@@ -94,6 +96,11 @@ class TaskConfig:
         return {"overhead": self.overhead_size, "wrist": self.wrist_size}[camera]
 
     @property
+    def environment_names(self) -> tuple[str, ...]:
+        """Names of the coordinates' dimensions."""
+        return ("target_x", "target_y", "goal_x", "goal_y") if self.tell_bowl else ("target_x", "target_y")
+
+    @property
     def max_steps(self) -> int:
         """Control steps until an episode is cut off."""
         return max(1, round(self.max_seconds * self.fps))
@@ -138,7 +145,7 @@ def level(name: str, **overrides: Any) -> TaskConfig:
 
 
 def task_for_features(task: TaskConfig, features: Features) -> TaskConfig:
-    """Return the task with the cameras, sizes and rate that a policy was trained on.
+    """Return the task with the cameras, sizes, rate and number of coordinates that a policy was trained on.
 
     Raises:
         ConfigError: If the policy needs a camera that the simulation does not have.
@@ -149,4 +156,5 @@ def task_for_features(task: TaskConfig, features: Features) -> TaskConfig:
             raise ConfigError(f"the policy needs camera '{name}'; the simulation has: {', '.join(CAMERAS)}")
     sizes = {f"{name}_size": camera.recorded_size or (camera.height, camera.width) for name, camera in wanted.items()}
     cameras = tuple(name for name in CAMERAS if name in wanted)
-    return replace(task, cameras=cameras, fps=features.fps, **sizes)  # type: ignore[arg-type]
+    told = features.environment_dim > len(replace(task, tell_bowl=False).environment_names)
+    return replace(task, cameras=cameras, fps=features.fps, tell_bowl=told, **sizes)  # type: ignore[arg-type]

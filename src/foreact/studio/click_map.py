@@ -57,6 +57,7 @@ def click_map(policy: SharedPolicy, hand: Hand, observation: Mapping[str, np.nda
     if not policy.features.environment_dim:
         return None
     points = click_points()
-    told = [{**observation, ENVIRONMENT_STATE: point.astype(np.float32)} for point in points]
+    rest = observation[ENVIRONMENT_STATE][2:]
+    told = [{**observation, ENVIRONMENT_STATE: np.concatenate([point, rest]).astype(np.float32)} for point in points]
     paths = hand.path(policy.predict_chunks(told))
     return None if paths is None else ClickMap(points=points, ends=paths[:, -1])

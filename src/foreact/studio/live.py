@@ -24,7 +24,7 @@ from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.expert import Expert
-from foreact.sim.layout import WORKSPACE, Layout, retargeted, sample_noise
+from foreact.sim.layout import WORKSPACE, Layout, coordinates, retargeted, sample_noise
 from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig, level, task_for_features
 from foreact.studio.arm_meshes import body_poses
@@ -510,7 +510,7 @@ class Live:
         env.rearrange(layout)
         run = self._run_state
         assert run is not None
-        run.robot.vectors[ENVIRONMENT_STATE] = layout.cue.astype(np.float32)
+        run.robot.vectors[ENVIRONMENT_STATE] = coordinates(env.task, layout)
         self._publish()
 
     def _forget_changes(self) -> None:

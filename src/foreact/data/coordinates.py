@@ -1,0 +1,94 @@
+"""A file of coordinates: where the object of each episode lay, for data that were recorded without.
+
+    episode,x,y
+    0,0.213,-0.054
+    1,0.187,0.102
+
+The heading's other names become those of the dimensions of `observation.environment_state`; an episode has one line,
+for it stays what it is. With several sources episodes count through them, from 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from foreact.errors import DataError
+
+_SHOWN = 10
+"""Episodes in a message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coordinates:
+    """What a file says."""
+
+    names: tuple[str, ...]
+    """One a dimension (E,)."""
+    rows: Mapping[int, tuple[float, ...]]
+    """Coordinates (E,) by episode."""
+
+
+def read_coordinates(path: Path) -> Coordinates:
+    """Read a file of coordinates.
+
+    Raises:
+        DataError: If it is missing, has another heading, or a line is not a new episode with finite numbers.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [(number, [cell.strip() for cell in cells]) for number, cells in enumerate(csv.reader(file), 1)]
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file '{path}'") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"'{path}' cannot be read as text ({error})") from error
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    heading = lines[0][1] if lines else []
+    names = tuple(heading[1:])
+    if heading[:1] != ["episode"] or len(names) < 2 or len(set(names)) < len(names) or not all(names):
+        raise DataError(
+            f"'{path}' begins with '{','.join(heading)}', expected a heading: episode and two or more names that "
+            "differ, such as episode,x,y"
+        )
+    rows: dict[int, tuple[float, ...]] = {}
+    for number, cells in lines[1:]:
+        try:
+            episode, values = int(cells[0]), tuple(float(cell) for cell in cells[1:])
+        except ValueError:
+            episode, values = -1, ()
+        if episode < 0 or len(values) != len(names) or not all(map(math.isfinite, values)):
+            raise DataError(f"'{path}', line {number}: '{','.join(cells)}' is not {','.join(heading)} in numbers")
+        if episode in rows:
+            raise DataError(f"'{path}', line {number}: episode {episode} has a line already")
+        rows[episode] = values
+    return Coordinates(names=names, rows=rows)
+
+
+def check_coordinates(rows: Mapping[int, object], path: Path, *, asked: Iterable[int], known: Iterable[int]) -> None:
+    """Refuse coordinates that lack an episode that is asked for, or name one that does not exist.
+
+    Args:
+        rows: By episode.
+        path: Of the file, for messages.
+        asked: Episodes that need one.
+        known: Episodes that may have one.
+
+    Raises:
+        DataError: Naming the episodes.
+    """
+    if missing := sorted(set(asked) - set(rows)):
+        raise DataError(f"'{path}' has no line for episode {_listed(missing)}; each episode needs its coordinates")
+    known = tuple(known)
+    if unknown := sorted(set(rows) - set(known)):
+        raise DataError(
+            f"'{path}' has a line for episode {_listed(unknown)}; the data have {len(known)}, from {known[0]} to "
+            f"{known[-1]}"
+        )
+
+
+def _listed(episodes: list[int]) -> str:
+    more = f" and {len(episodes) - _SHOWN} more" if len(episodes) > _SHOWN else ""
+    return ", ".join(map(str, episodes[:_SHOWN])) + more
