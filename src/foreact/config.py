@@ -307,7 +307,7 @@ class TrainConfig:
     """Share of the samples that come from each data set of --data, in their order, for example 3 1; only with `uniform`
     sampling. Empty: every frame of all of them alike."""
     grad_share: bool = False
-    """Log each input's share of the gradient as `grad_share/*`."""
+    """Log each input's share of the gradient as `grad_share/*` (train/gradient_share.py)."""
     stream: float | None = None
     """GB of disk for decoded frames where those of all episodes do not fit (foreact train --stream): a part of the
     episodes is decoded at a time, in the background, and each again every round. None decodes and keeps all of them."""

@@ -68,21 +68,6 @@ def test_all_ways_together_train_resume_bit_for_bit_and_act(
     assert episode.steps == 10
 
 
-def test_the_shares_of_the_gradient_are_shares_and_the_cue_has_none_where_nothing_reads_it(
-    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
-) -> None:
-    for name, ways in (("token", ("token",)), ("crop", ("crop",))):
-        run = with_ways(tiny_run, *ways, grad_share=True, steps=3)  # type: ignore[arg-type]
-        train(run, data=demos, out=tmp_path / name, cache_dir=cache_dir)
-        lines = [line for line in logged(tmp_path / name) if "grad_share/state" in line]
-        assert len(lines) == 3
-        for line in lines:
-            shares = {key: value for key, value in line.items() if key.startswith("grad_share/")}
-            assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
-            # With the crop alone the cue decides what is cut out, and no number of it enters the network.
-            assert ("grad_share/coordinates" in shares and shares["grad_share/coordinates"] > 0) == (name == "token")
-
-
 def test_a_grounded_policy_sees_the_same_problem_wherever_the_scene_is(
     tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
