@@ -72,7 +72,8 @@ class PolicyConfig:
     which point of the table they show), `frame` (hand relative to the cue in, displacements of the hand out),
     `auxiliary` (the coordinates are to be recovered from the tokens), `contrastive` (another cue, another chunk)."""
     auxiliary_from: Literal["image", "decoder", "cue_token"] = "image"
-    """What the coordinates are recovered from; `cue_token` is satisfied for free and is there to show it."""
+    """What the coordinates are recovered from; `cue_token` is satisfied for free and is there to show it, and so is
+    `image` with `strong`."""
     auxiliary_weight: float = 0.1
     contrastive_weight: float = 0.1
     contrastive_margin: float = 0.5

@@ -140,6 +140,55 @@ def test_the_uncued_control_trains_with_ways_that_need_a_cue(
     assert [camera.name for camera in policy.inputs.network_features.cameras] == ["overhead", "wrist"]
 
 
+@pytest.mark.parametrize(
+    ("ways", "source", "said"),
+    [
+        (
+            ("token", "auxiliary"),
+            "cue_token",
+            "the coordinate's own token holds them whatever the policy does; choose image or decoder",
+        ),
+        (
+            ("strong", "auxiliary"),
+            "cue_token",
+            "the coordinate's own token holds them whatever the policy does; choose decoder",
+        ),
+        (
+            ("strong", "auxiliary"),
+            "image",
+            "'strong' adds them to every image token before each layer, so the loss falls; choose decoder",
+        ),
+        (("strong", "auxiliary"), "decoder", None),
+        (("token", "auxiliary"), "image", None),
+        (("token",), "cue_token", None),
+    ],
+)
+def test_an_auxiliary_loss_that_is_satisfied_for_free_is_warned_of_once(
+    tiny_run: RunConfig,
+    demos: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    ways: tuple[Conditioning, ...],
+    source: str,
+    said: str | None,
+) -> None:
+    run = with_ways(tiny_run, *ways, steps=3)
+    train(
+        replace(run, policy=replace(run.policy, auxiliary_from=source)),  # type: ignore[arg-type]
+        data=demos,
+        out=tmp_path / "run",
+        cache_dir=cache_dir,
+    )
+    lines = [line for line in capsys.readouterr().err.splitlines() if "satisfied for free" in line]
+    if said is None:
+        assert lines == []
+    else:
+        (line,) = lines
+        assert line.startswith(f"warning: policy.auxiliary_from {source} is satisfied for free: ")
+        assert all(part in line for part in said.split("; "))
+
+
 def test_dropout_does_not_pass_for_an_answer_to_the_coordinate(
     tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
