@@ -1,5 +1,6 @@
 """A small data set: a spot that moves to the place it is told."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +19,28 @@ FEATURES = Features(
 )
 
 
-def write_dataset(root: Path, lengths: tuple[int, ...] = LENGTHS, seed: int = 0, *, told: bool = True) -> Path:
+def write_dataset(
+    root: Path, lengths: tuple[int, ...] = LENGTHS, seed: int = 0, told: Sequence[int] | None = None
+) -> Path:
     """Write episodes in which a spot moves from the start to the cue; the action is the next position.
 
-    Where not `told`, the coordinates are drawn anew and say nothing.
+    `told` says whose cue each episode is told; None its own.
     """
     rng = np.random.default_rng(seed)
+    ways = [rng.uniform(0.1, 0.9, (2, 2)) for _ in lengths]
     writer = DatasetWriter(root, features=FEATURES, robot_type="test")
-    for length in lengths:
-        start, cue = rng.uniform(0.1, 0.9, (2, 2))
+    for episode, length in enumerate(lengths):
+        start, cue = ways[episode]
         path = start + (cue - start) * np.linspace(0, 1, length + 1)[:, None]
         frames = {camera.name: [_picture(point, cue) for point in path[:-1]] for camera in FEATURES.cameras}
-        said = cue if told else rng.uniform(0.1, 0.9, 2)
         staged = stage_episode(
             writer.staging,
             task="go to the cue",
             vectors={
                 "observation.state": path[:-1],
-                "observation.environment_state": np.tile(said, (length, 1)),
+                "observation.environment_state": np.tile(
+                    ways[episode if told is None else told[episode]][1], (length, 1)
+                ),
                 "action": path[1:],
             },
             frames=frames,

@@ -72,7 +72,8 @@ class PolicyConfig:
     which point of the table they show), `frame` (hand relative to the cue in, displacements of the hand out),
     `auxiliary` (the coordinates are to be recovered from the tokens), `contrastive` (another cue, another chunk)."""
     auxiliary_from: Literal["image", "decoder", "cue_token"] = "image"
-    """What the coordinates are recovered from; `cue_token` is satisfied for free and is there to show it."""
+    """What the coordinates are recovered from; `cue_token` is satisfied for free and is there to show it, and so is
+    `image` with `strong`."""
     auxiliary_weight: float = 0.1
     contrastive_weight: float = 0.1
     contrastive_margin: float = 0.5
@@ -307,7 +308,7 @@ class TrainConfig:
     """Share of the samples that come from each data set of --data, in their order, for example 3 1; only with `uniform`
     sampling. Empty: every frame of all of them alike."""
     grad_share: bool = False
-    """Log each input's share of the gradient as `grad_share/*`."""
+    """Log each input's share of the gradient as `grad_share/*` (train/gradient_share.py)."""
     stream: float | None = None
     """GB of disk for decoded frames where those of all episodes do not fit (foreact train --stream): a part of the
     episodes is decoded at a time, in the background, and each again every round. None decodes and keeps all of them."""

@@ -147,7 +147,7 @@ def test_coordinates_that_no_demonstration_follows_are_a_warning_of_their_own(
     tiny_run: RunConfig, cache_dir: Path, tmp_path: Path
 ) -> None:
     """As in seed 000: no policy can learn what its data do not show, so the data are to be looked at first."""
-    untold = write_dataset(tmp_path / "untold", lengths=(12,) * 24, told=False)
+    untold = write_dataset(tmp_path / "untold", lengths=(12,) * 24, told=range(23, -1, -1))
     report = diagnose(save(tmp_path / "policy", tiny_run, untold), cache_dir=cache_dir)
     coordinate, swap = report.finding("coordinate"), report.finding("swap")
     assert coordinate is not None

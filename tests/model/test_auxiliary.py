@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foreact.config import PolicyConfig
 from foreact.model.act import ACT
-from foreact.model.auxiliary import CueHead
+from foreact.model.auxiliary import CueHead, satisfied_for_free
 from foreact.model.losses import act_loss
 from foreact.records import Batch, Camera, Features
 
@@ -42,15 +42,21 @@ FEATURES = Features(
 )
 
 
-def samples(n: int, generator: torch.Generator) -> Batch:
-    """Samples in which neither the picture nor the action has anything to do with the coordinates."""
+def samples(n: int, generator: torch.Generator, answer: float = 0.0) -> Batch:
+    """Samples whose pictures have nothing to do with the coordinates.
+
+    `answer` says how much the actions have; by which function is hard to learn, so that a network begins without.
+    """
     state = torch.randn(n, 1, generator=generator)
     time = torch.linspace(0, 1, 5)
+    images = {"top": torch.randn(n, 3, 32, 32, generator=generator)}
+    cue = torch.randn(n, 2, generator=generator)
+    action = torch.stack([torch.sin(state + time), torch.cos(state - time)], dim=-1)
     return Batch(
-        images={"top": torch.randn(n, 3, 32, 32, generator=generator)},
+        images=images,
         state=state,
-        environment_state=torch.randn(n, 2, generator=generator),
-        action=torch.stack([torch.sin(state + time), torch.cos(state - time)], dim=-1),
+        environment_state=cue,
+        action=action + answer * torch.sin(4 * cue)[:, None],
         action_is_pad=torch.zeros(n, 5, dtype=torch.bool),
     )
 
@@ -68,20 +74,20 @@ class Trained:
     """The same of the decoder's outputs."""
 
 
-def train(config: PolicyConfig) -> Trained:
-    torch.manual_seed(0)
+def train(config: PolicyConfig, *, steps: int = N_STEPS, answer: float = 0.0) -> Trained:
+    torch.manual_seed(1)
     model = ACT(config, FEATURES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(N_STEPS):
-        batch = samples(32, generator)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(steps):
+        batch = samples(32, generator, answer)
         loss = act_loss(model(batch), batch, config).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
     model.eval()
-    unseen = samples(256, torch.Generator().manual_seed(9))
+    unseen = samples(256, torch.Generator().manual_seed(9), answer)
     assert unseen.environment_state is not None
     swapped = replace(unseen, environment_state=unseen.environment_state.roll(1, 0))
     seen: dict[str, list[Tensor]] = {"encoder": [], "decoder": []}
@@ -133,3 +139,53 @@ def test_recovered_from_its_own_token_the_coordinate_costs_nothing_and_reaches_n
     assert decoder.auxiliary < 0.3
     assert decoder.decoder > 4 * without.decoder
     assert decoder.decoder > 4 * free.decoder
+
+
+@pytest.mark.slow
+def test_recovered_from_elsewhere_the_coordinate_reaches_the_chunk_sooner(make_config: MakeConfig) -> None:
+    """Where the actions depend on it, early in training: the networks that have to bring it along answer to it."""
+
+    def trained(**changes: Any) -> Trained:
+        return train(make_config(use_vae=False, auxiliary_weight=1.0, **changes), steps=80, answer=0.3)
+
+    without = trained(conditioning=("token",))
+    free, image, decoder = (
+        trained(conditioning=("token", "auxiliary"), auxiliary_from=source)
+        for source in ("cue_token", "image", "decoder")
+    )
+    for policy in (free, image, decoder):
+        assert policy.auxiliary < 0.04
+    assert free.chunk < 1.2 * without.chunk
+    assert image.chunk > 1.4 * max(free.chunk, without.chunk)
+    assert decoder.chunk > 2 * max(free.chunk, without.chunk)
+
+
+@pytest.mark.parametrize(
+    ("ways", "source", "is_free"),
+    [
+        (("token",), "cue_token", True),
+        (("token",), "image", False),
+        (("token",), "decoder", False),
+        (("strong",), "cue_token", True),
+        (("strong",), "image", True),
+        (("strong",), "decoder", False),
+    ],
+)
+def test_it_costs_nothing_where_the_residual_path_alone_hands_over_the_coordinate(
+    make_config: MakeConfig, ways: tuple[Any, ...], source: Any, is_free: bool
+) -> None:
+    """No attention moves anything here: what the head is given holds the coordinate, or knows nothing of it at all."""
+    config = make_config(use_vae=False, conditioning=(*ways, "auxiliary"), auxiliary_from=source)
+    model = ACT(config, FEATURES)
+    for name, parameter in model.named_parameters():
+        if "attention.out_proj" in name:
+            nn.init.zeros_(parameter)
+    given: list[Tensor] = []
+    assert model.cue_head is not None
+    model.cue_head.register_forward_pre_hook(lambda _module, args: given.append(args[0]))
+    batch = samples(8, torch.Generator().manual_seed(3))
+    assert batch.environment_state is not None
+    model(batch)
+    model(replace(batch, environment_state=batch.environment_state.roll(1, 0)))
+    assert torch.equal(*given) is not is_free
+    assert (satisfied_for_free(config) is not None) is is_free

@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foreact.config import PolicyConfig
+from foreact.config import Conditioning, PolicyConfig
 from foreact.errors import ConfigError
 from foreact.model.act import ACT
 from foreact.model.cue import StrongCue
 from foreact.model.film import FiLM
+from foreact.model.linear import linear
+from foreact.model.position import sinusoid_2d
 from foreact.records import Batch, Camera, Features
 
 MakeConfig = Callable[..., PolicyConfig]
@@ -43,6 +45,21 @@ GOLDEN_WEIGHTS = {
 """Sums of the weights' magnitudes by part."""
 GOLDEN_ACTION = ((-0.191650, -0.004492, 0.483417, 0.922572), (0.453512, -0.241334, -0.231016, 1.345772))
 """The first actions of two chunks."""
+BACKBONES = {"cnn": "group", "resnet18": "frozen", "dinov2_small": "frozen"}
+"""Each with its norm."""
+OFF: dict[str, Any] = {
+    "auxiliary_from": "decoder",
+    "auxiliary_weight": 3.0,
+    "contrastive_weight": 3.0,
+    "contrastive_margin": 2.0,
+    "cue_crop": 0.5,
+    "cue_crop_full": ("overhead",),
+    "cue_crop_full_scale": 0.5,
+    "cue_map_sigma": 0.2,
+    "strong_bands": 2,
+    "strong_tokens": 7,
+}
+"""Options of the cures, all unlike their defaults."""
 
 
 def build(config: PolicyConfig, features: Features, seed: int = 0) -> ACT:
@@ -89,6 +106,54 @@ def test_the_network_with_the_plain_token_is_the_one_before_there_were_cures(
     torch.testing.assert_close(model(batch).action_hat[:, 0], torch.tensor(GOLDEN_ACTION), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("use_vae", [True, False])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_with_every_cure_off_the_network_is_the_one_without_cures_bit_for_bit(
+    make_config: MakeConfig, features: Features, make_batch: MakeBatch, name: str, use_vae: bool
+) -> None:
+    """Put together here from the parts that there were before: embed, encode, decode."""
+    model = build(make_config(vision_backbone=name, backbone_norm=BACKBONES[name], use_vae=use_vae, **OFF), features)
+    batch = make_batch(model.config, features)
+    with torch.no_grad():
+        latent = torch.zeros(3, 6)
+        if use_vae:
+            assert model.vae_encoder is not None
+            mu, log_var = model.vae_encoder(batch.state, batch.action, batch.action_is_pad)
+            latent = mu + (log_var / 2).exp() * torch.randn(mu.shape, generator=torch.Generator().manual_seed(4))
+        assert model.state_proj is not None
+        assert model.environment_proj is not None
+        assert model.image_proj is not None
+        assert model.camera_embedding is not None
+        tokens = [
+            model.latent_proj(latent)[:, None],
+            model.state_proj(batch.state)[:, None],
+            model.environment_proj(batch.environment_state)[:, None],
+        ]
+        positions: list[Tensor] = [model.vector_position]
+        for camera, embedding in zip(features.cameras, model.camera_embedding, strict=True):
+            maps = model.backbones[0](batch.images[camera.name])
+            weight, bias = model.image_proj.weight.flatten(1), model.image_proj.bias
+            tokens.append(linear(maps.flatten(2).mT, weight, bias))
+            height, width = maps.shape[2:]
+            positions.append(sinusoid_2d(height, width, 32) + embedding)
+        position = torch.cat(positions)
+        memory = model.encoder(torch.cat(tokens, dim=1), position)
+        expected = model.action_head(model.decoder(model.queries, memory, position))
+        generator = torch.Generator().manual_seed(4)
+        output = model(batch, z="posterior" if use_vae else "zero", generator=generator)
+    assert torch.equal(output.action_hat, expected)
+    assert output.cue_hat is None
+
+
+def test_options_of_cures_that_are_off_draw_no_random_number(make_config: MakeConfig, features: Features) -> None:
+    plain = build(make_config(), features).state_dict()
+    after = torch.rand(3)
+    with_options = build(make_config(**OFF), features).state_dict()
+    assert torch.equal(torch.rand(3), after)
+    assert list(with_options) == list(plain)
+    assert all(torch.equal(with_options[name], value) for name, value in plain.items())
+
+
 @pytest.mark.parametrize(
     "ways", [("film",), ("strong",), ("world",), ("auxiliary",), ("contrastive", "crop", "heatmap", "frame")]
 )
@@ -105,16 +170,31 @@ def test_what_a_way_adds_leaves_the_other_weights_as_they_are(
     assert added == {expected[way] for way in ways if way in expected}
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18"])
+@pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_policy_with_film_starts_as_the_baseline_bit_for_bit(
-    make_config: MakeConfig, features: Features, make_batch: MakeBatch, name: str, shared: bool
+@pytest.mark.parametrize(
+    ("depth_range", "cue_map"), [(None, False), ((0.0, 2.0), False), (None, True), ((0.0, 2.0), True)]
+)
+def test_a_policy_with_film_heat_map_and_depth_starts_as_the_baseline_bit_for_bit(
+    make_config: MakeConfig,
+    features: Features,
+    make_batch: MakeBatch,
+    name: str,
+    shared: bool,
+    depth_range: tuple[float, float] | None,
+    cue_map: bool,
 ) -> None:
-    config = make_config(vision_backbone=name, shared_backbone=shared)
-    film = build(replace(config, conditioning=("token", "film")), features)
+    """FiLM alone, and with each of the others and both."""
+    config = make_config(vision_backbone=name, backbone_norm=BACKBONES[name], shared_backbone=shared)
+    cameras = tuple(replace(camera, depth_range=depth_range, cue_map=cue_map) for camera in features.cameras)
+    ways: tuple[Conditioning, ...] = ("token", "film", "heatmap") if cue_map else ("token", "film")
+    cured = build(replace(config, conditioning=ways), replace(features, cameras=cameras))
     batch = make_batch(config, features)
-    assert torch.equal(film(batch).action_hat, build(config, features)(batch).action_hat)
-    assert len(film.films) == len(film.backbones)
+    further = cameras[0].channels - 3
+    wider = {of: torch.cat([image, torch.rand_like(image)[:, :further]], dim=1) for of, image in batch.images.items()}
+    expected = build(config, features)(batch).action_hat
+    assert torch.equal(cured(replace(batch, images=wider)).action_hat, expected)
+    assert len(cured.films) == len(cured.backbones)
 
 
 def test_a_head_that_only_training_uses_does_not_change_the_prediction(

@@ -68,21 +68,6 @@ def test_all_ways_together_train_resume_bit_for_bit_and_act(
     assert episode.steps == 10
 
 
-def test_the_shares_of_the_gradient_are_shares_and_the_cue_has_none_where_nothing_reads_it(
-    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
-) -> None:
-    for name, ways in (("token", ("token",)), ("crop", ("crop",))):
-        run = with_ways(tiny_run, *ways, grad_share=True, steps=3)  # type: ignore[arg-type]
-        train(run, data=demos, out=tmp_path / name, cache_dir=cache_dir)
-        lines = [line for line in logged(tmp_path / name) if "grad_share/state" in line]
-        assert len(lines) == 3
-        for line in lines:
-            shares = {key: value for key, value in line.items() if key.startswith("grad_share/")}
-            assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
-            # With the crop alone the cue decides what is cut out, and no number of it enters the network.
-            assert ("grad_share/coordinates" in shares and shares["grad_share/coordinates"] > 0) == (name == "token")
-
-
 def test_a_grounded_policy_sees_the_same_problem_wherever_the_scene_is(
     tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +138,55 @@ def test_the_uncued_control_trains_with_ways_that_need_a_cue(
     train(run, data=demos, out=tmp_path / "run", cache_dir=cache_dir)
     policy = load_policy(tmp_path / "run")
     assert [camera.name for camera in policy.inputs.network_features.cameras] == ["overhead", "wrist"]
+
+
+@pytest.mark.parametrize(
+    ("ways", "source", "said"),
+    [
+        (
+            ("token", "auxiliary"),
+            "cue_token",
+            "the coordinate's own token holds them whatever the policy does; choose image or decoder",
+        ),
+        (
+            ("strong", "auxiliary"),
+            "cue_token",
+            "the coordinate's own token holds them whatever the policy does; choose decoder",
+        ),
+        (
+            ("strong", "auxiliary"),
+            "image",
+            "'strong' adds them to every image token before each layer, so the loss falls; choose decoder",
+        ),
+        (("strong", "auxiliary"), "decoder", None),
+        (("token", "auxiliary"), "image", None),
+        (("token",), "cue_token", None),
+    ],
+)
+def test_an_auxiliary_loss_that_is_satisfied_for_free_is_warned_of_once(
+    tiny_run: RunConfig,
+    demos: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    ways: tuple[Conditioning, ...],
+    source: str,
+    said: str | None,
+) -> None:
+    run = with_ways(tiny_run, *ways, steps=3)
+    train(
+        replace(run, policy=replace(run.policy, auxiliary_from=source)),  # type: ignore[arg-type]
+        data=demos,
+        out=tmp_path / "run",
+        cache_dir=cache_dir,
+    )
+    lines = [line for line in capsys.readouterr().err.splitlines() if "satisfied for free" in line]
+    if said is None:
+        assert lines == []
+    else:
+        (line,) = lines
+        assert line.startswith(f"warning: policy.auxiliary_from {source} is satisfied for free: ")
+        assert all(part in line for part in said.split("; "))
 
 
 def test_dropout_does_not_pass_for_an_answer_to_the_coordinate(

@@ -181,6 +181,8 @@ class ACT(nn.Module):
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2 (B, Z) of the latent, given the batch's state and actions.
 
+        No gradient goes to these: the answer is told here, so what arrived at the state would say nothing of its use.
+
         Raises:
             ValueError: If the network has no CVAE (`use_vae` False), or the batch no actions.
             RuntimeError: If the CVAE encoder was dropped.
@@ -193,7 +195,7 @@ class ACT(nn.Module):
         action = _checked("action", batch.action, (*steps, self.features.action_dim))
         action_is_pad = _checked("action_is_pad", batch.action_is_pad, steps)
         state = _checked("state", batch.state, (batch.size, self.features.state_dim)) if self.state_proj else None
-        return self.vae_encoder(state, action, action_is_pad)
+        return self.vae_encoder(None if state is None else state.detach(), action.detach(), action_is_pad)
 
     def tokens(self, batch: Batch, latent: Tensor, strong: Tensor | None = None) -> Tensor:
         """Return the encoder's input (B, L, D) without positions.

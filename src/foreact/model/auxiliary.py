@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from foreact.config import PolicyConfig
+
 
 class CueHead(nn.Module):
     """Recovers the normalised coordinates from tokens, pooled by attention with one learned query.
 
     From image tokens or decoder outputs this asks that the coordinates have reached them. From the coordinate
-    token's own output it asks nothing: the residual path hands it its answer (ACT.md 9).
+    token's own output it asks nothing: the residual path hands it its answer (ACT.md 9), as it does with `strong` to
+    every token of the encoder. To the decoder's queries, which begin empty, nothing comes but by attention.
     """
 
     def __init__(self, dim: int, environment_dim: int) -> None:
@@ -22,3 +25,20 @@ class CueHead(nn.Module):
         """Return (B, E) for tokens (B, L, D)."""
         share = self.score(tokens).softmax(dim=1)  # (B, L, 1)
         return self.mlp((share * tokens).sum(dim=1))
+
+
+def satisfied_for_free(config: PolicyConfig) -> str | None:
+    """Return why recovering the coordinates asks nothing of the network, and what to choose; None where it does."""
+    if "auxiliary" not in config.conditioning or not config.use_environment_state:
+        return None
+    if config.auxiliary_from == "cue_token":
+        reason = "the coordinate's own token holds them whatever the policy does"
+    elif config.auxiliary_from == "image" and "strong" in config.conditioning:
+        reason = "'strong' adds them to every image token before each layer"
+    else:
+        return None
+    better = "decoder" if "strong" in config.conditioning else "image or decoder"
+    return (
+        f"policy.auxiliary_from {config.auxiliary_from} is satisfied for free: {reason}, so the loss falls and the "
+        f"chunk gains nothing; choose {better}"
+    )

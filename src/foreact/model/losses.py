@@ -109,14 +109,15 @@ def act_loss(
     """Return the loss of a prediction against the normalised batch that it was made from.
 
     The KL term joins where the output holds a posterior (a prediction with z = 0 has none), the auxiliary one where
-    it holds predicted coordinates, and the contrastive one where a counterfactual is given.
+    it holds predicted coordinates, and the contrastive one where a counterfactual is given. No gradient goes to what is
+    compared with: with `frame` the actions are made of the state too.
 
     Raises:
         ValueError: If the batch lacks actions or the coordinates to compare with.
     """
     if batch.action is None or batch.action_is_pad is None:
         raise ValueError("the loss needs a batch with action and action_is_pad")
-    loss = l1 = masked_l1(output.action_hat, batch.action, batch.action_is_pad, config.reduction)
+    loss = l1 = masked_l1(output.action_hat, batch.action.detach(), batch.action_is_pad, config.reduction)
     kl = auxiliary = contrastive = None
     if output.mu is not None and output.log_var is not None:
         kl = kl_divergence(output.mu, output.log_var)
@@ -124,7 +125,7 @@ def act_loss(
     if output.cue_hat is not None:
         if batch.environment_state is None:
             raise ValueError("the auxiliary loss needs a batch with environment_state")
-        auxiliary = F.mse_loss(output.cue_hat, batch.environment_state)
+        auxiliary = F.mse_loss(output.cue_hat, batch.environment_state.detach())
         loss = loss + config.auxiliary_weight * auxiliary
     if counterfactual is not None:
         contrastive = contrastive_hinge(

@@ -15,6 +15,7 @@ from foreact.model.act import ACT
 from foreact.model.losses import act_loss
 from foreact.policy.inputs import Inputs, cue_noise
 from foreact.records import Batch, Features, Statistics
+from foreact.train.gradient_share import GradientShare
 from foreact.train.objective import training_loss
 from foreact.train.optimizer import gradient_norm, make_optimizer, make_schedule
 
@@ -37,7 +38,8 @@ class ACTModule(lightning.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.train.seed)
             self.model = ACT(run.policy, self.inputs.network_features)
-        self._watched: dict[str, Tensor] = {}
+        self._statistics = statistics
+        self._watched: GradientShare | None = None
         if run.train.compile:
             self.model.compile()
 
@@ -50,24 +52,25 @@ class ACTModule(lightning.LightningModule):
         seed = _mix(self.run.train.seed, batch_idx, self.global_rank)
         noise = torch.Generator().manual_seed(seed ^ _CUE_NOISE)
         batch = cue_noise(batch, self.run.train.cue_noise, noise)
-        prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.cell_middles)
+        watched = None
         if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
-            self._watched = _inputs_of(prepared)
-        terms = training_loss(self.model, self.inputs, self.run.policy, batch, prepared, seed=seed).terms()
+            watched = self._watched = GradientShare(self.inputs, self._statistics)
+            batch = watched.vectors(batch)
+        prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.cell_middles)
+        if watched is not None:
+            watched.pictures(prepared)
+        terms = training_loss(
+            self.model, self.inputs, self.run.policy, batch, prepared, seed=seed, watched=watched
+        ).terms()
         self._last_batch, self._last_terms = batch, {name: value.detach() for name, value in terms.items()}
         self.log_dict({f"train/{name}": value for name, value in self._last_terms.items()}, batch_size=batch.size)
         return terms["loss"]
 
     def on_after_backward(self) -> None:
-        """Log each input's share of the gradient that arrives at the inputs, where it was asked for.
-
-        Inputs are normalised, so the L2 norms of their gradients can be compared.
-        """
-        norms = {name: value.grad.norm() for name, value in self._watched.items() if value.grad is not None}
-        self._watched = {}
-        if norms:
-            total = torch.stack(list(norms.values())).sum().clamp_min(1e-30)
-            self.log_dict({f"grad_share/{name}": norm / total for name, norm in norms.items()})
+        """Log each input's share of the gradient, where it was asked for."""
+        if self._watched is not None:
+            self.log_dict({f"grad_share/{name}": share for name, share in self._watched.shares().items()})
+            self._watched = None
 
     def _not_finite(self, what: str, batch: Batch) -> str:
         episodes = () if batch.episode_index is None else sorted(set(batch.episode_index.tolist()))
@@ -109,12 +112,6 @@ class ACTModule(lightning.LightningModule):
         optimizer = make_optimizer(self.model, self.run.train)
         schedule = {"scheduler": make_schedule(optimizer, self.run.train), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
-def _inputs_of(batch: Batch) -> dict[str, Tensor]:
-    """Let gradients arrive at the inputs of a prepared batch, and return these by name."""
-    inputs = {"state": batch.state, "coordinates": batch.environment_state, **batch.images}
-    return {name: value.requires_grad_() for name, value in inputs.items() if value is not None}
 
 
 def _mix(seed: int, batch_idx: int, rank: int) -> int:

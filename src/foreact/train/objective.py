@@ -14,13 +14,21 @@ from foreact.model.latent import sample_latent
 from foreact.model.losses import ACTLoss, Counterfactual, act_loss
 from foreact.policy.inputs import CUE_DIM, Inputs, with_cue
 from foreact.records import Batch
+from foreact.train.gradient_share import GradientShare
 
 _DROPOUT = 0xD207
 """Told apart from the batch's other noise."""
 
 
 def training_loss(
-    model: ACT, inputs: Inputs, config: PolicyConfig, raw: Batch, prepared: Batch, *, seed: int
+    model: ACT,
+    inputs: Inputs,
+    config: PolicyConfig,
+    raw: Batch,
+    prepared: Batch,
+    *,
+    seed: int,
+    watched: GradientShare | None = None,
 ) -> ACTLoss:
     """Return the loss of a batch with all that the configuration adds to it.
 
@@ -31,16 +39,23 @@ def training_loss(
         raw: As the loader gave it, perhaps with noise on the cue.
         prepared: The same for the network.
         seed: Of crops and dropout; PyTorch's global generator is seeded with it where two predictions must be alike.
+        watched: Is shown the pictures of the counterfactual; None where nobody asks for the gradient at the inputs.
     """
     if "contrastive" in config.conditioning and raw.environment_state is not None:
-        output, other = _with_counterfactual(model, inputs, config, raw, prepared, seed)
+        output, other = _with_counterfactual(model, inputs, config, raw, prepared, seed, watched)
     else:
         output, other = model(prepared, z="posterior" if config.use_vae else "zero"), None
     return act_loss(output, prepared, config, counterfactual=other)
 
 
 def _with_counterfactual(
-    model: ACT, inputs: Inputs, config: PolicyConfig, raw: Batch, prepared: Batch, seed: int
+    model: ACT,
+    inputs: Inputs,
+    config: PolicyConfig,
+    raw: Batch,
+    prepared: Batch,
+    seed: int,
+    watched: GradientShare | None,
 ) -> tuple[ACTOutput, Counterfactual]:
     """Predict as the batch says, and for the same observations with the cue of the neighbour in the batch.
 
@@ -54,7 +69,10 @@ def _with_counterfactual(
     other_raw = with_cue(raw, raw.environment_state[neighbour, :CUE_DIM])
     told_other = inputs.prepare(other_raw, crop_seed=seed, cells=model.cell_middles)
     assert told_other.environment_state is not None
-    distance = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].norm(dim=1)
+    if watched is not None:
+        watched.pictures(told_other)
+    apart = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].detach()
+    distance = apart.norm(dim=1)
 
     z: Tensor | Literal["zero"] = "zero"
     mu = log_var = None

@@ -27,7 +27,7 @@ from foreact.config import (
     to_dict,
     train_config_from_dict,
 )
-from foreact.console import console
+from foreact.console import console, warn
 from foreact.data.bad_episodes import check_some_left, left_out_line, left_out_text, naming_skip_bad
 from foreact.data.calibration import read_calibration
 from foreact.data.dataset import ChunkDataset, find_bad_episodes
@@ -42,6 +42,7 @@ from foreact.data.split import split_episodes
 from foreact.data.statistics import compute_statistics, robot_statistics
 from foreact.data.streamed import StreamedDataset
 from foreact.errors import CheckpointError, ConfigError
+from foreact.model.auxiliary import satisfied_for_free
 from foreact.policy.checkpoint import CHECKPOINTS, RUN_FILE, CheckpointMeta, find_checkpoint, read_meta, source_of
 from foreact.policy.inputs import network_statistics
 from foreact.processor import BF16_FLAGS, has_bf16_units
@@ -202,6 +203,8 @@ def train(
             for remark in (computing, without, samples.remark):
                 if remark:
                     console.print(remark, highlight=False)
+            if (free := satisfied_for_free(run.policy)) is not None:
+                warn(free)
         demonstrations = Demonstrations(samples.training, samples.validation, run.train, source.scenes)
         with warnings.catch_warnings():
             _quiet_lightning()
