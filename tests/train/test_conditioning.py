@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from foreact.config import Conditioning, RunConfig
 from foreact.data.calibration import write_calibration
 from foreact.data.sidecar import read_sidecar
+from foreact.data.source import open_source
 from foreact.errors import ConfigError
 from foreact.policy.checkpoint import find_checkpoint, load_policy, read_meta
 from foreact.sim.env import REST_ARM, PickPlaceEnv
@@ -21,6 +22,7 @@ from foreact.sim.kinematics import Kinematics
 from foreact.sim.record import RecordConfig, record
 from foreact.sim.rollout import rollout
 from foreact.sim.task import level
+from foreact.train.advice import better_conditioning
 from foreact.train.run import train
 
 TASK = level("L1", overhead_size=(64, 64), wrist_size=(64, 64))
@@ -218,3 +220,21 @@ def test_an_older_run_is_not_resumed_with_options_that_it_did_not_have(
     noisy = replace(tiny_run, train=replace(tiny_run.train, cue_noise=0.01, steps=8))
     with pytest.raises(ConfigError, match=r"train.cue_noise is 0.01, but the run to resume was started with 0.0"):
         train(noisy, data=demos, out=tmp_path / "run", cache_dir=cache_dir, resume=True)
+
+
+def test_a_hint_names_the_better_way_where_the_data_allow_it(tiny_run: RunConfig, demos: Path) -> None:
+    features = open_source(demos).features
+    policy = replace(tiny_run.policy, conditioning=("token",))
+    hint = better_conditioning(policy, features)
+    assert hint is not None
+    assert "camera overhead and the arm are calibrated" in hint
+    assert "--policy.conditioning token crop frame" in hint
+    uncalibrated = tuple(replace(camera, calibration=None) for camera in features.cameras)
+    for config, of in (
+        (replace(policy, conditioning=("token", "film")), features),
+        (replace(policy, use_environment_state=False), features),
+        (policy, replace(features, environment_names=())),
+        (policy, replace(features, arm=None)),
+        (policy, replace(features, cameras=uncalibrated)),
+    ):
+        assert better_conditioning(config, of) is None

@@ -48,6 +48,7 @@ from foreact.policy.inputs import network_statistics
 from foreact.processor import BF16_FLAGS, has_bf16_units
 from foreact.records import Batch, Features
 from foreact.threads import set_threads
+from foreact.train.advice import better_conditioning
 from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
 from foreact.train.checkpoint_io import DirectoryCheckpointIO
 from foreact.train.jsonl_logger import JSONLLogger
@@ -200,7 +201,7 @@ def train(
                 highlight=False,
             )
             without = left_out_text(left_out, len(source.episode_indices)) if left_out else ""
-            for remark in (computing, without, samples.remark):
+            for remark in (computing, without, samples.remark, better_conditioning(run.policy, features)):
                 if remark:
                     console.print(remark, highlight=False)
             if (free := satisfied_for_free(run.policy)) is not None:
