@@ -26,6 +26,7 @@ def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
     if not (is_token_alone and is_place and arm_is_known and calibrated):
         return None
     return (
-        f"the coordinates are one token, which a policy may follow only roughly; camera {', '.join(calibrated)} and the "
-        f"arm are calibrated, so --policy.conditioning {' '.join(best)} is possible and goes nearer (docs/grounding.md)"
+        f"the coordinates are one token, which a policy may follow only roughly; camera {', '.join(calibrated)} and "
+        f"the arm are calibrated, so --policy.conditioning {' '.join(best)} is possible and goes nearer "
+        "(docs/grounding.md)"
     )
