@@ -267,7 +267,7 @@ def test_the_diagnosis_is_held_against_where_the_jaws_closed_at_positions_like_t
         of["conditions"]["L1"]["median_closing_error_mm"] = 60.0
         of["diagnosis"]["swap"]["verdict"] = f"uses the coordinate: {swap}: swap test 1 of 50"
     between = result("between", 0, 50)
-    between["conditions"]["L1"]["median_closing_error_mm"] = 30.0
+    between["conditions"]["L1"]["median_closing_error_mm"] = 25.0
     uncued = result("uncued", 0, 5)
     uncued["diagnosis"] = {"swap": {"verdict": "has no coordinate"}}
     runs = judged(rows_of([elsewhere, ignored, missed, between, uncued, result("best", 0, 95), result("blind", 0, 9)]))
