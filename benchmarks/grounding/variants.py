@@ -36,6 +36,8 @@ UNIFORM = {name: _data("uniform", name) for name in LEVELS}
 MIXED = _data("mixed", "L2", episodes=500, min_separation=0.06)
 """What the quickstart records: L2 with other blocks as near as they stand at L1."""
 HARDEST = _data("uniform", "L3", episodes=500)
+HARDEST_MORE = _data("more", "L3", episodes=1000)
+"""Light, colours and the camera's pose vary, so that there is more to be shown."""
 SO101 = Data(
     name="so101-L2",
     recording=RecordConfig(
@@ -144,6 +146,15 @@ BEST_FULL = replace(
 BEST_HALF = _beside(BEST_FULL, "best-half", "the same, picture of half the size", cue_crop_full_scale=0.5)
 BEST_LATE = _beside(BEST_HALF, "best-late", "the same, picture shown once the jaws close", cue_crop_full_when="closed")
 """While the jaws are open there is nothing but the crop: positions on the table stay alike."""
+DEFAULT_HALF = _beside(
+    DEFAULT,
+    "default-half",
+    "preset compact-grounded + world, picture of half the size beside",
+    conditioning=BEST_HALF.run.policy.conditioning,
+    cue_crop_full=("overhead",),
+    cue_crop_full_scale=0.5,
+)
+"""What docs/conditioning.md says where nobody tells the bowl."""
 BLIND = _variant("blind", "blind: no pictures", cameras=())
 BEST_BLIND = _best("best-blind", "best without pictures", cameras=())
 """The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
@@ -235,6 +246,7 @@ def study() -> tuple[Cell, ...]:
     lines = [
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
         cells(HARDEST, (BEST_FULL, BEST_HALF, BEST_LATE), (AT_L3,)),
+        cells(HARDEST_MORE, (DEFAULT_HALF,), CHOSEN),
         cells(CLUSTERED["L1"], (BEST_LATE, BEST_HALF), OF_CLUSTERS),
         cells(UNIFORM["L2"], (BEST_HALF, BEST_LATE), CHOSEN),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
