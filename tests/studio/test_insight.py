@@ -104,6 +104,8 @@ def test_the_attention_is_shared_out_among_all_inputs_and_looking_changes_nothin
     (camera,) = seen.cameras
     assert camera.weights.sum() == pytest.approx(seen.shares["overhead"], abs=1e-6)
     assert camera.weights.shape == policy.predictor.network.feature_sizes["overhead"]
+    left, top = camera.cells.corner  # a cell of stride 16 is drawn around pixel 0, where its gradient comes from
+    assert (left, top, *camera.cells.size) == (-7.5, -7.5, 16, 16)
     assert policy.predict_chunk(observation()) == pytest.approx(before)
 
 

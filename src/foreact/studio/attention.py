@@ -15,6 +15,7 @@ from foreact.errors import ConfigError
 from foreact.model.transformer import Attention
 from foreact.policy.observation import read_observations
 from foreact.policy.policy import Policy
+from foreact.studio.drawing import Cells
 from foreact.studio.shelf import SharedPolicy
 
 
@@ -27,6 +28,8 @@ class CameraAttention:
     """uint8 (H, W, 3), spread to the full range."""
     weights: np.ndarray
     """(h, w) by cell of the feature map, mean over heads and the chunk's steps; a share of all attention."""
+    cells: Cells
+    """Around the middle of what each cell sees: some reach over the picture's edge."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,8 +71,15 @@ def attention_seen(shared: SharedPolicy, observation: Mapping[str, np.ndarray]) 
     cameras = []
     for name, size in network.feature_sizes.items():
         picture = _picture(pictures[name][0, :3].float().cpu().numpy())
-        cameras.append(CameraAttention(camera=name, picture=picture, weights=paid[name].reshape(size)))
+        cells = _around(network.cell_middles[name].reshape(*size, 2).numpy(), network.strides[name])
+        cameras.append(CameraAttention(camera=name, picture=picture, weights=paid[name].reshape(size), cells=cells))
     return AttentionSeen(cameras=tuple(cameras), shares={group: float(of.sum()) for group, of in paid.items()})
+
+
+def _around(middles: np.ndarray, stride: int) -> Cells:
+    """Return the cells around their middles (h, w, 2)."""
+    column, row = middles[0, 0] - stride / 2
+    return Cells(corner=(float(column), float(row)), size=(stride, stride))
 
 
 def _picture(normalised: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def to_table(calibration: Calibration, pixel: tuple[float, float]) -> np.ndarray
 def overhead_marks(snapshot: Snapshot, heat: np.ndarray | None = None) -> str:
     """Return what lies over the overhead picture: the chunk's path, the cue, the click, the blocks' numbers."""
     camera = snapshot.overhead
-    parts = [] if heat is None else [heat_cells(heat, camera.size)]
+    parts = [] if heat is None else [heat_cells(heat, tiles(heat, camera.size))]
     if snapshot.predictions and (path := snapshot.predictions[-1].path) is not None:
         pixels = to_pixels(camera, path)
         for kind in ("halo", "path"):
@@ -89,14 +89,30 @@ def overhead_marks(snapshot: Snapshot, heat: np.ndarray | None = None) -> str:
 _ARMS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 
 
-def heat_cells(values: np.ndarray, size: tuple[int, int]) -> str:
-    """Return values (r, c) as cells over a picture of a height and width; the largest is the least transparent."""
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Where the cells of a grid lie in a picture [pixels]."""
+
+    corner: tuple[float, float] = (0.0, 0.0)
+    """Column and row of the first one's upper left corner."""
+    size: tuple[float, float]
+    """Height and width of each."""
+
+
+def tiles(values: np.ndarray, size: tuple[int, int]) -> Cells:
+    """Return the cells of values (r, c) that share a picture of a height and width equally."""
+    return Cells(size=(size[0] / values.shape[0], size[1] / values.shape[1]))
+
+
+def heat_cells(values: np.ndarray, cells: Cells) -> str:
+    """Return values (r, c) as cells over a picture; the largest is the least transparent."""
     rows, columns = values.shape
-    height, width = size[0] / rows, size[1] / columns
+    height, width = cells.size
+    left, top = cells.corner
     shares = values / max(float(values.max()), 1e-12)
     return "".join(
-        f'<rect class="heat" x="{c * width:.1f}" y="{r * height:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'fill-opacity="{0.75 * shares[r, c]:.3f}"/>'
+        f'<rect class="heat" x="{left + c * width:.1f}" y="{top + r * height:.1f}" '
+        f'width="{width:.1f}" height="{height:.1f}" fill-opacity="{0.75 * shares[r, c]:.3f}"/>'
         for r in range(rows)
         for c in range(columns)
         if shares[r, c] > 0.02

@@ -16,7 +16,7 @@ from foreact.sim.calibration import arm_of_model
 from foreact.sim.scene import build_arm
 from foreact.studio.attention import AttentionSeen, attention_seen
 from foreact.studio.click_map import ClickMap, click_map
-from foreact.studio.drawing import click_arrows, heat_cells
+from foreact.studio.drawing import Cells, click_arrows, heat_cells, tiles
 from foreact.studio.figure_file import save_buttons
 from foreact.studio.occlusion import occlusion
 from foreact.studio.recordings import jpeg
@@ -138,7 +138,7 @@ class InsightCard:
             picture = snapshot.observation[image_key(camera.name)]
             if camera.name == "overhead" and picture.shape[0] == picture.shape[1]:  # like the one that it lies over
                 self._heat = snapshot.setup.policy, moved
-            figures.append(_figure(camera.name, picture, moved))
+            figures.append(_figure(camera.name, picture, moved, tiles(moved, picture.shape[:2])))
             row, column = np.unravel_index(int(moved.argmax()), moved.shape)
             said.append(
                 f"{camera.name}: covering the patch in row {row + 1}, column {column + 1} of {len(moved)} moves the "
@@ -170,7 +170,7 @@ def _clicks_said(of: ClickMap, policy: SharedPolicy) -> str:
 
 def _attention(policy: SharedPolicy, hand: Hand, snapshot: Snapshot) -> tuple[str, str]:
     seen = attention_seen(policy, snapshot.observation)
-    figures = "".join(_figure(of.camera, of.picture, of.weights) for of in seen.cameras)
+    figures = "".join(_figure(of.camera, of.picture, of.weights, of.cells) for of in seen.cameras)
     return (
         "What the decoder's last layer attends to. Attention is not use: go by the other two questions.",
         f'{_bars(seen)}<div class="heats">{figures}</div>',
@@ -185,7 +185,7 @@ def _bars(seen: AttentionSeen) -> str:
     )
 
 
-def _figure(name: str, picture: np.ndarray, heat: np.ndarray) -> str:
+def _figure(name: str, picture: np.ndarray, heat: np.ndarray, cells: Cells) -> str:
     """Return a picture with its heat, and the figures in words."""
     file = base64.b64encode(jpeg(picture)).decode()
     height, width = picture.shape[:2]
@@ -193,6 +193,6 @@ def _figure(name: str, picture: np.ndarray, heat: np.ndarray) -> str:
     return (
         f'<figure class="heat-figure"><div class="frame"><img alt="{caption}" src="data:image/jpeg;base64,{file}">'
         f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">'
-        f"{heat_cells(heat, (height, width))}</svg></div><figcaption>{caption}, as the policy gets it</figcaption>"
+        f"{heat_cells(heat, cells)}</svg></div><figcaption>{caption}, as the policy gets it</figcaption>"
         "</figure>"
     )
