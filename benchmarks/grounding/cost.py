@@ -25,7 +25,7 @@ def markdown(path: Path = RESULT) -> str:
         for name in names:
             of = results[name][way]
             ratio = f"{of['ratio']:.2f} ({of['ratio_10']:.2f} to {of['ratio_90']:.2f})"
-            cells += [f"{of['median_ms']:.3g}", ratio]
+            cells += [f"{of['median_ms']:.{0 if of['median_ms'] > 100 else 1}f}", ratio]
         lines.append(cells)
     machine, rounds = content["machine"], content["settings"]["rounds"]
     every = preset("compact").policy.n_action_steps
