@@ -143,13 +143,15 @@ BEST_FULL = replace(
     samples_per_s=95,
 )
 """For L3: the bowl is told by nothing but the picture, whose cells know which point, seen from the hand, they show."""
-BEST_HALF = _beside(BEST_FULL, "best-half", "the same, picture of half the size", cue_crop_full_scale=0.5)
-BEST_LATE = _beside(BEST_HALF, "best-late", "the same, picture shown once the jaws close", cue_crop_full_when="closed")
+BEST_HALF = _beside(BEST_FULL, "best-half", "best + world, half-size picture beside the crop", cue_crop_full_scale=0.5)
+BEST_LATE = _beside(
+    BEST_HALF, "best-late", "best + world, half-size picture once the jaws close", cue_crop_full_when="closed"
+)
 """While the jaws are open there is nothing but the crop: positions on the table stay alike."""
 DEFAULT_HALF = _beside(
     DEFAULT,
     "default-half",
-    "preset compact-grounded + world, picture of half the size beside",
+    "preset compact-grounded + world, half-size picture beside",
     conditioning=BEST_HALF.run.policy.conditioning,
     cue_crop_full=("overhead",),
     cue_crop_full_scale=0.5,
