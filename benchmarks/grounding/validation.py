@@ -1,4 +1,4 @@
-"""Does `foreact diagnose` call the study's runs rightly? What it said before any rollout, beside what those showed."""
+"""Does `foreact diagnose` call the study's runs rightly? What it said, beside what rollouts showed."""
 
 from __future__ import annotations
 
@@ -91,5 +91,5 @@ def markdown(runs: Sequence[Judged]) -> str:
         ]
         for run in runs
     ]
-    summary = "Every run: what foreact diagnose said before any rollout, and what the rollouts showed"
+    summary = "Every run: what foreact diagnose said from demonstrations alone, and what the rollouts showed"
     return f"### Does the diagnosis call them rightly?\n\n{sentence}\n\n{details(summary, table(head, lines))}"
