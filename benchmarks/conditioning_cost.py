@@ -32,11 +32,10 @@ from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import TaskConfig
 
 BASELINE = "token"
-_BESIDE = {"cue_crop_full": ("overhead",), "cue_crop_full_scale": 0.5}
+_SINGLE = ("crop", "film", "strong", "heatmap", "world", "frame")
 WAYS: Mapping[str, Mapping[str, Any]] = {
     BASELINE: {},
-    **{f"token + {way}": {"conditioning": ("token", way)} for way in ("crop", "film", "strong", "heatmap", "world")},
-    "token + frame": {"conditioning": ("token", "frame")},
+    **{f"token + {way}": {"conditioning": ("token", way)} for way in _SINGLE},
     "token + crop + frame (the presets)": {"conditioning": ("token", "crop", "frame")},
     "the same, overhead camera alone (the study's best)": {
         "conditioning": ("token", "crop", "frame"),
@@ -44,7 +43,8 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     },
     "token + crop + frame + world, half-size picture beside": {
         "conditioning": ("token", "crop", "frame", "world"),
-        **_BESIDE,
+        "cue_crop_full": ("overhead",),
+        "cue_crop_full_scale": 0.5,
     },
     "token, ViT (DINOv2 small)": {"vision_backbone": "dinov2_small", "backbone_norm": "frozen"},
 }

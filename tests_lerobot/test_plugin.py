@@ -342,7 +342,9 @@ def test_lerobot_trains_the_grounded_policy_on_a_calibrated_recording(tmp_path: 
         writer.add(stage_episode(writer.staging, task="reach", vectors=vectors, frames=frames, fps=FPS))
     writer.finish()
     write_sidecar(tmp_path / "data", Sidecar(cameras={"top": ABOVE}, arm=ARM, environment_height=0.0))
-    source = train(tmp_path, tmp_path / "data", "run", conditioning="[token,crop,frame]", cue_noise=0.01, cue_crop=0.5)
+    source = train(
+        tmp_path, tmp_path / "data", "run", conditioning="[token,crop,frame,world]", cue_noise=0.01, cue_crop=0.5
+    )
     source = source / "last/pretrained_model"
     import_checkpoint(str(source), tmp_path / "ours", Unsaid())
     ours = load_policy(tmp_path / "ours")

@@ -46,13 +46,11 @@ class Judged:
 
 def judged(rows: Sequence[Row]) -> list[Judged]:
     """Return every run that is told coordinates and was diagnosed, the worst first."""
-    runs = [
-        _judged(row, of) for row in rows for of in row.results if "trials" in (of["diagnosis"] or {}).get("swap", {})
-    ]
-    return sorted(runs, key=lambda run: -run.closing_mm)
+    asked = [of for row in rows for of in row.results if "trials" in (of["diagnosis"] or {}).get("swap", {})]
+    return sorted(map(_judged, asked), key=lambda run: -run.closing_mm)
 
 
-def _judged(row: Row, result: Mapping[str, Any]) -> Judged:
+def _judged(result: Mapping[str, Any]) -> Judged:
     condition = next(name for name in _WHERE_TRAINED if name in result["conditions"])
     figures, swap = result["conditions"][condition], result["diagnosis"]["swap"]
     return Judged(

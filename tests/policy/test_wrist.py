@@ -113,7 +113,7 @@ def prepared(env: PickPlaceEnv, how: str, *ways: Any, **options: Any) -> tuple[B
     of = features(env, how)
     inputs = Inputs(settings, of, statistics(of))
     cells = ACT(settings, inputs.network_features).cell_middles
-    return inputs.prepare(raw, cells=cells), cells
+    return inputs.prepare(raw, cells=cells), cells()
 
 
 def mujocos_pixel(env: PickPlaceEnv, pose: int) -> np.ndarray:

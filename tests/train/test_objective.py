@@ -1,6 +1,7 @@
 """What `contrastive` compares: the counterfactual's prediction, row by row, and what it does to a training."""
 
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,11 @@ def predictions(model: ACT, inputs: Inputs, config: PolicyConfig, raw: Batch) ->
     """What the network is asked for by one loss of a batch, and the batch as it was prepared."""
     outputs: list[ACTOutput] = []
     hook = model.register_forward_hook(lambda _module, _args, output: outputs.append(output))
-    prepared = inputs.prepare(raw, crop_seed=SEED, cells=model.cell_middles)
+    prepare = partial(inputs.prepare, crop_seed=SEED, cells=model.cell_middles)
     torch.manual_seed(5)
-    training_loss(model, inputs, config, raw, prepared, seed=SEED)
+    training_loss(model, config, raw, prepare, seed=SEED)
     hook.remove()
-    return outputs, prepared
+    return outputs, prepare(raw)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def sensitivity(*ways: Any) -> tuple[float, float]:
     generator = torch.Generator().manual_seed(1)
     for seed in range(STEPS):
         raw = misled(64, generator)
-        loss = training_loss(model, inputs, config, raw, inputs.prepare(raw), seed=seed).loss
+        loss = training_loss(model, config, raw, inputs.prepare, seed=seed).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

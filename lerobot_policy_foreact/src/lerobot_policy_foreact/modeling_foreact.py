@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,13 +83,13 @@ class ForeactPolicy(PreTrainedPolicy):
         """Return the loss of a raw batch and its terms; in evaluation mode the L1 with z = 0, as inference predicts."""
         raw = self._raw(batch)
         if not self.training:
-            prepared = self.inputs.prepare(raw, cells=self.model.feature_sizes)
+            prepared = self.inputs.prepare(raw, cells=self.model.cell_middles)
             loss = act_loss(self.model(prepared, z="zero"), prepared, self.options)
         else:
             seed = int(torch.randint(2**62, ()))
             raw = cue_noise(raw, self.config.cue_noise, torch.Generator().manual_seed(seed))
-            prepared = self.inputs.prepare(raw, crop_seed=seed, cells=self.model.feature_sizes)
-            loss = training_loss(self.model, self.inputs, self.options, raw, prepared, seed=seed)
+            prepare = partial(self.inputs.prepare, crop_seed=seed, cells=self.model.cell_middles)
+            loss = training_loss(self.model, self.options, raw, prepare, seed=seed)
         return loss.loss, {name: value.item() for name, value in loss.terms().items()}
 
     def predict_action_chunk(self, batch: Mapping[str, Tensor], **_: Any) -> Tensor:
@@ -148,7 +149,7 @@ class ForeactPolicy(PreTrainedPolicy):
         """What the executor takes, (B, T, C)."""
         self.eval()
         raw = self._raw_inputs(batch)
-        prepared = self.inputs.prepare(raw, cells=self.model.feature_sizes)
+        prepared = self.inputs.prepare(raw, cells=self.model.cell_middles)
         z: Any = "zero"
         if self.options.latent == "prior" and self.options.use_vae:
             z = torch.randn(raw.size, self.options.latent_dim, device=self._device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -61,9 +61,14 @@ def left_out_text(left_out: Mapping[int, str], n_episodes: int) -> str:
         left_out: What is wrong, by episode index.
         n_episodes: How many there are, those among them.
     """
-    shown = ", ".join(str(index) for index in sorted(left_out)[:_LISTED])
-    more = f" and {len(left_out) - _LISTED} more" if len(left_out) > _LISTED else ""
-    return f"left out {len(left_out)} of {n_episodes} episodes: {shown}{more}"
+    return f"left out {len(left_out)} of {n_episodes} episodes: {listed(left_out)}"
+
+
+def listed(episodes: Iterable[int]) -> str:
+    """Return `3, 17`, in order; of many the first ten, and how many more."""
+    ordered = sorted(episodes)
+    more = f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else ""
+    return ", ".join(map(str, ordered[:_LISTED])) + more
 
 
 def check_some_left(source: EpisodeSource, left_out: Mapping[int, str], n_episodes: int) -> None:

@@ -16,10 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from foreact.data.bad_episodes import listed
 from foreact.errors import DataError
-
-_SHOWN = 10
-"""Episodes in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +77,11 @@ def check_coordinates(rows: Mapping[int, object], path: Path, *, asked: Iterable
     Raises:
         DataError: Naming the episodes.
     """
-    if missing := sorted(set(asked) - set(rows)):
-        raise DataError(f"'{path}' has no line for episode {_listed(missing)}; each episode needs its coordinates")
+    if missing := set(asked) - set(rows):
+        raise DataError(f"'{path}' has no line for episode {listed(missing)}; each episode needs its coordinates")
     known = tuple(known)
-    if unknown := sorted(set(rows) - set(known)):
+    if unknown := set(rows) - set(known):
         raise DataError(
-            f"'{path}' has a line for episode {_listed(unknown)}; the data have {len(known)}, from {known[0]} to "
+            f"'{path}' has a line for episode {listed(unknown)}; the data have {len(known)}, from {known[0]} to "
             f"{known[-1]}"
         )
-
-
-def _listed(episodes: list[int]) -> str:
-    more = f" and {len(episodes) - _SHOWN} more" if len(episodes) > _SHOWN else ""
-    return ", ".join(map(str, episodes[:_SHOWN])) + more

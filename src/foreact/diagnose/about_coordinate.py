@@ -10,7 +10,7 @@ from foreact.diagnose.inputs_used import IGNORED, InputsUsed
 from foreact.diagnose.other_cues import known_places, other_cues
 from foreact.diagnose.probe import FEWER, Probe
 from foreact.diagnose.remedies import for_an_ignored_coordinate
-from foreact.diagnose.response import fitted_response
+from foreact.diagnose.response import clear, fitted_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import USED, judge_swap, swap_test
 from foreact.finding import Finding
@@ -24,7 +24,7 @@ def about_the_coordinate(
     if not probe.has_cue:
         return [untold(probe.features.environment_dim)]
     fitted = fitted_response(probe)
-    response = fitted if fitted is not None and fitted.is_clear else None
+    response = clear(fitted)
     remedy = for_an_ignored_coordinate(
         meta.policy,
         train_config(meta),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -117,10 +118,10 @@ def gradient_flow(
     for number in range(BATCHES):
         rows = rng.integers(len(probe.dataset), size=SAMPLES)
         raw = probe.dataset.__getitems__(rows.tolist()).to(probe.device)
-        prepared = probe.inputs.prepare(raw, crop_seed=number, cells=network.cell_middles)
+        prepare = partial(probe.inputs.prepare, crop_seed=number, cells=network.cell_middles)
         with torch.random.fork_rng():
             torch.manual_seed(seed + number)
-            loss = training_loss(network, probe.inputs, config, raw, prepared, seed=number)
+            loss = training_loss(network, config, raw, prepare, seed=number)
         gradients = {term: _gradients(network, value) for term, value in _terms(loss, config).items()}
         for term, of in gradients.items():
             _add_squares(by_term.setdefault(term, dict.fromkeys(named, 0.0)), of)

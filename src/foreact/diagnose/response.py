@@ -123,7 +123,11 @@ def _without(known: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def demonstrated_response(probe: Probe) -> Response | None:
     """Return what `fitted_response` does; None also where it is not clear enough to judge a policy by."""
-    fitted = fitted_response(probe)
+    return clear(fitted_response(probe))
+
+
+def clear(fitted: Response | None) -> Response | None:
+    """Return a response that is clear enough to judge a policy by; None for any other."""
     return fitted if fitted is not None and fitted.is_clear else None
 
 

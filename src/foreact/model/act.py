@@ -128,7 +128,6 @@ class ACT(nn.Module):
         """Pixels between two cells of each camera's feature map, by the camera's name."""
         return {camera.name: self._backbone(i).stride for i, camera in enumerate(self.features.cameras)}
 
-    @property
     def cell_middles(self) -> dict[str, Tensor]:
         """Where in its picture each cell of a feature map looks (h w, 2) [pixel], by the camera's name."""
         cameras = enumerate(self.features.cameras)

@@ -6,7 +6,7 @@ raw batch -> crops around the cue, maps of the cue -> hand's frame -> normalised
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +32,8 @@ CUE_DIM = 2
 IN_PICTURES = frozenset({"crop", "heatmap", "world"})
 """Ways of conditioning that need to know where a camera sees the cue."""
 
+CellMiddles = Callable[[], Mapping[str, Tensor]]
+"""Where in its picture each cell of a feature map looks, by the camera's name: `ACT.cell_middles`."""
 _Hand = HandPose | RecordedHandPose
 
 
@@ -89,20 +91,18 @@ class Inputs(nn.Module):
         self._hand = _hand_pose(features)
         self._cropped = _cropped(config, features)
 
-    def prepare(
-        self, batch: Batch, *, crop_seed: int | None = None, cells: Mapping[str, Tensor] | None = None
-    ) -> Batch:
+    def prepare(self, batch: Batch, *, crop_seed: int | None = None, cells: CellMiddles | None = None) -> Batch:
         """Return a raw batch as the network takes it.
 
         Args:
             batch: Raw, on the device of this module.
             crop_seed: Of the places of random crops (training); None crops the middle.
-            cells: With `world`: where in its picture each cell of a feature map looks (`ACT.cell_middles`).
+            cells: Asked with `world` alone.
         """
         with torch.autocast(self.normalizer.get_buffer("image_mean").device.type, enabled=False):
-            return self._prepare(batch, crop_seed, cells or {})
+            return self._prepare(batch, crop_seed, cells)
 
-    def _prepare(self, batch: Batch, crop_seed: int | None, cells: Mapping[str, Tensor]) -> Batch:
+    def _prepare(self, batch: Batch, crop_seed: int | None, cells: CellMiddles | None) -> Batch:
         """In full precision: in bf16 a hand would be millimetres off."""
         pixels, hand = self._cue_pixels(batch)
         batch = self._with_maps(batch, pixels)
@@ -114,7 +114,10 @@ class Inputs(nn.Module):
         else:
             batch = random_crop(batch, size, torch.Generator().manual_seed(crop_seed))
         batch = _merge(batch, views, {camera.name for camera in self.network_features.cameras})
-        points = self._cell_points(batch, pixels, hand, cells) if "world" in self._ways else {}
+        points = {}
+        if "world" in self._ways:
+            assert cells is not None
+            points = self._cell_points(batch, pixels, hand, cells())
         state, maps = batch.state, batch.cue_maps
         if self.frame is not None:
             batch = self.frame.encode(batch)

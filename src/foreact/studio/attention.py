@@ -68,17 +68,17 @@ def attention_seen(shared: SharedPolicy, observation: Mapping[str, np.ndarray]) 
             handle.remove()
         pictures = policy.inputs.prepare(raw, cells=network.cell_middles).images
     paid = {group: kept[0].cpu()[tokens].numpy() for group, tokens in token_groups(network).items()}
-    cameras = []
+    cameras, middles = [], network.cell_middles()
     for name, size in network.feature_sizes.items():
         picture = _picture(pictures[name][0, :3].float().cpu().numpy())
-        cells = _around(network.cell_middles[name].reshape(*size, 2).numpy(), network.strides[name])
+        cells = _around(middles[name][0].numpy(), network.strides[name])
         cameras.append(CameraAttention(camera=name, picture=picture, weights=paid[name].reshape(size), cells=cells))
     return AttentionSeen(cameras=tuple(cameras), shares={group: float(of.sum()) for group, of in paid.items()})
 
 
-def _around(middles: np.ndarray, stride: int) -> Cells:
-    """Return the cells around their middles (h, w, 2)."""
-    column, row = middles[0, 0] - stride / 2
+def _around(first: np.ndarray, stride: int) -> Cells:
+    """Return the cells around their middles, the first of which is given (2,)."""
+    column, row = first - stride / 2
     return Cells(corner=(float(column), float(row)), size=(stride, stride))
 
 

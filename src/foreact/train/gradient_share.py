@@ -12,6 +12,7 @@ counts for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -45,11 +46,17 @@ class GradientShare:
         state, coordinates = self._vectors.get(keys.STATE), self._vectors.get(keys.ENVIRONMENT_STATE)
         return replace(raw, state=state, environment_state=coordinates)
 
-    def pictures(self, prepared: Batch) -> None:
-        """Let gradients arrive at the pictures of a batch that the network is about to be given."""
-        for image in prepared.images.values():
-            image.requires_grad_().retain_grad()
-        self._pictures.append(prepared)
+    def pictures(self, prepare: Callable[[Batch], Batch]) -> Callable[[Batch], Batch]:
+        """Return what prepares raw batches so that gradients arrive at the pictures that the network is given."""
+
+        def watched(raw: Batch) -> Batch:
+            prepared = prepare(raw)
+            for image in prepared.images.values():
+                image.requires_grad_().retain_grad()
+            self._pictures.append(prepared)
+            return prepared
+
+        return watched
 
     def shares(self) -> dict[str, Tensor]:
         """Return the shares after the backward pass: `state`, `coordinates` and the cameras; their sum is 1."""

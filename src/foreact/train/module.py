@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning
@@ -52,16 +54,11 @@ class ACTModule(lightning.LightningModule):
         seed = _mix(self.run.train.seed, batch_idx, self.global_rank)
         noise = torch.Generator().manual_seed(seed ^ _CUE_NOISE)
         batch = cue_noise(batch, self.run.train.cue_noise, noise)
-        watched = None
+        prepare: Callable[[Batch], Batch] = partial(self.inputs.prepare, crop_seed=seed, cells=self.model.cell_middles)
         if self.run.train.grad_share and (self.global_step + 1) % self.run.train.log_every == 0:
-            watched = self._watched = GradientShare(self.inputs, self._statistics)
-            batch = watched.vectors(batch)
-        prepared = self.inputs.prepare(batch, crop_seed=seed, cells=self.model.cell_middles)
-        if watched is not None:
-            watched.pictures(prepared)
-        terms = training_loss(
-            self.model, self.inputs, self.run.policy, batch, prepared, seed=seed, watched=watched
-        ).terms()
+            self._watched = GradientShare(self.inputs, self._statistics)
+            batch, prepare = self._watched.vectors(batch), self._watched.pictures(prepare)
+        terms = training_loss(self.model, self.run.policy, batch, prepare, seed=seed).terms()
         self._last_batch, self._last_terms = batch, {name: value.detach() for name, value in terms.items()}
         self.log_dict({f"train/{name}": value for name, value in self._last_terms.items()}, batch_size=batch.size)
         return terms["loss"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -12,65 +13,52 @@ from foreact.config import PolicyConfig
 from foreact.model.act import ACT, ACTOutput
 from foreact.model.latent import sample_latent
 from foreact.model.losses import ACTLoss, Counterfactual, act_loss
-from foreact.policy.inputs import CUE_DIM, Inputs, with_cue
+from foreact.policy.inputs import CUE_DIM, with_cue
 from foreact.records import Batch
-from foreact.train.gradient_share import GradientShare
 
 _DROPOUT = 0xD207
 """Told apart from the batch's other noise."""
 
 
 def training_loss(
-    model: ACT,
-    inputs: Inputs,
-    config: PolicyConfig,
-    raw: Batch,
-    prepared: Batch,
-    *,
-    seed: int,
-    watched: GradientShare | None = None,
+    model: ACT, config: PolicyConfig, raw: Batch, prepare: Callable[[Batch], Batch], *, seed: int
 ) -> ACTLoss:
     """Return the loss of a batch with all that the configuration adds to it.
 
     Args:
         model: In training mode.
-        inputs: What prepared the batch.
         config: The policy's.
         raw: As the loader gave it, perhaps with noise on the cue.
-        prepared: The same for the network.
-        seed: Of crops and dropout; PyTorch's global generator is seeded with it where two predictions must be alike.
-        watched: Is shown the pictures of the counterfactual; None where nobody asks for the gradient at the inputs.
+        prepare: Makes of a raw batch what the network takes, each time with the same crops (`Inputs.prepare`).
+        seed: Of dropout; PyTorch's global generator is seeded with it where two predictions must be alike.
     """
+    prepared = prepare(raw)
     if "contrastive" in config.conditioning and raw.environment_state is not None:
-        output, other = _with_counterfactual(model, inputs, config, raw, prepared, seed, watched)
+        neighbours = prepare(with_cue(raw, _cues_of_neighbours(raw.environment_state)))
+        output, other = _with_counterfactual(model, config, prepared, neighbours, seed)
     else:
         output, other = model(prepared, z="posterior" if config.use_vae else "zero"), None
     return act_loss(output, prepared, config, counterfactual=other)
 
 
-def _with_counterfactual(
-    model: ACT,
-    inputs: Inputs,
-    config: PolicyConfig,
-    raw: Batch,
-    prepared: Batch,
-    seed: int,
-    watched: GradientShare | None,
-) -> tuple[ACTOutput, Counterfactual]:
-    """Predict as the batch says, and for the same observations with the cue of the neighbour in the batch.
+def _cues_of_neighbours(coordinates: Tensor) -> Tensor:
+    """Return for each of a batch's coordinates (B, E) the cue of its neighbour in the batch (B, 2).
 
-    With `train.sampling` "paired" the neighbour shows the same scene and has another block as target. Crops, latent
-    and dropout are the same: whatever differs is an answer to the cue.
+    With `train.sampling` "paired" the neighbour shows the same scene and has another block as target.
     """
-    assert raw.environment_state is not None
+    places = torch.arange(len(coordinates), device=coordinates.device)
+    return coordinates[torch.where(places ^ 1 < len(places), places ^ 1, places), :CUE_DIM]
+
+
+def _with_counterfactual(
+    model: ACT, config: PolicyConfig, prepared: Batch, told_other: Batch, seed: int
+) -> tuple[ACTOutput, Counterfactual]:
+    """Predict as a batch says, and for the same observations with other cues.
+
+    Crops, latent and dropout are the same: whatever differs is an answer to the cue.
+    """
     assert prepared.environment_state is not None
-    places = torch.arange(raw.size, device=raw.environment_state.device)
-    neighbour = torch.where(places ^ 1 < raw.size, places ^ 1, places)
-    other_raw = with_cue(raw, raw.environment_state[neighbour, :CUE_DIM])
-    told_other = inputs.prepare(other_raw, crop_seed=seed, cells=model.cell_middles)
     assert told_other.environment_state is not None
-    if watched is not None:
-        watched.pictures(told_other)
     apart = (told_other.environment_state - prepared.environment_state)[:, :CUE_DIM].detach()
     distance = apart.norm(dim=1)
 
