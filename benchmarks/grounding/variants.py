@@ -17,7 +17,7 @@ from foreact.config import RunConfig
 from foreact.presets import preset
 from foreact.sim.layout import CLUSTER_RADIUS, CLUSTERS, WORKSPACE
 from foreact.sim.record import RecordConfig
-from foreact.sim.task import level
+from foreact.sim.task import CAMERAS, level
 
 # --- data -----------------------------------------------------------------------------------------------------------
 
@@ -157,6 +157,18 @@ DEFAULT_HALF = _beside(
     cue_crop_full_scale=0.5,
 )
 """What docs/conditioning.md says where nobody tells the bowl."""
+DEFAULT_BOTH = replace(
+    _beside(
+        DEFAULT_HALF,
+        "default-both",
+        "preset compact-grounded + world, both cameras, half-size pictures beside",
+        cameras=None,
+        cue_crop_cameras=CAMERAS,
+        cue_crop_full=CAMERAS,
+    ),
+    samples_per_s=100,
+)
+"""The wrist's camera is where its calibration says even at L3; it sees the block before the jaws, and then the bowl."""
 BLIND = _variant("blind", "blind: no pictures", cameras=())
 BEST_BLIND = _best("best-blind", "best without pictures", cameras=())
 """The strongest blind control: relative to the cue, but for its noise all that there is to know without eyes."""
@@ -248,7 +260,7 @@ def study() -> tuple[Cell, ...]:
     lines = [
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
         cells(HARDEST, (BEST_FULL, BEST_HALF, BEST_LATE), (AT_L3,)),
-        cells(HARDEST_MORE, (DEFAULT_HALF,), CHOSEN),
+        cells(HARDEST_MORE, (DEFAULT_HALF, DEFAULT_BOTH), CHOSEN),
         cells(CLUSTERED["L1"], (BEST_LATE, BEST_HALF), OF_CLUSTERS),
         cells(UNIFORM["L2"], (BEST_HALF, BEST_LATE), CHOSEN),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
@@ -263,7 +275,7 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),
         cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
-        cells(MIXED, (DEFAULT,), CHOSEN),
+        cells(MIXED, (DEFAULT, DEFAULT_HALF, DEFAULT_BOTH), CHOSEN),
         cells(MIXED, (DEFAULT_BLIND,), STANDARD),
         cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
         cells(COPIED, (_short(BASELINE), _longer(BASELINE, 3)), OF_CLUSTERS),
