@@ -29,7 +29,7 @@ from foreact.presets import preset
 from foreact.records import Camera, Features
 from foreact.sim.calibration import calibration_of_task
 from foreact.sim.scene import ACTION_NAMES
-from foreact.sim.task import TaskConfig
+from foreact.sim.task import CAMERAS, TaskConfig
 
 BASELINE = "token"
 _SINGLE = ("crop", "film", "strong", "heatmap", "world", "frame")
@@ -44,6 +44,12 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "token + crop + frame + world, half-size picture beside": {
         "conditioning": ("token", "crop", "frame", "world"),
         "cue_crop_full": ("overhead",),
+        "cue_crop_full_scale": 0.5,
+    },
+    "the same, the wrist camera too": {
+        "conditioning": ("token", "crop", "frame", "world"),
+        "cue_crop_cameras": CAMERAS,
+        "cue_crop_full": CAMERAS,
         "cue_crop_full_scale": 0.5,
     },
     "token, ViT (DINOv2 small)": {"vision_backbone": "dinov2_small", "backbone_norm": "frozen"},

@@ -84,6 +84,15 @@ KINDS: dict[str, tuple[dict[str, Any], Features]] = {
         },
         replace(TOLD, environment_names=("x", "y", "goal x", "goal y")),
     ),
+    "crops of a fixed camera and of one on the hand, beside their pictures": (
+        {
+            "conditioning": ("token", "crop", "frame", "world"),
+            "cue_crop_cameras": ("overhead", "wrist"),
+            "cue_crop_full": ("overhead", "wrist"),
+            "cue_crop_full_scale": 0.5,
+        },
+        TOLD,
+    ),
     "a camera on a hand whose pose is recorded": (
         {"conditioning": ("token", "heatmap", "world")},
         replace(
