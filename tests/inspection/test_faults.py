@@ -1,14 +1,17 @@
 """One planted fault of each kind is found and its episodes named; a clean set is not accused."""
 
+import re
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from foreact.errors import ConfigError, DataError
 from foreact.inspection.report import Report, inspect, to_json
-from inspection.made_up import FAULTS, MadeUpSource, clean
+from foreact.records import Calibration, Camera
+from inspection.made_up import FAULTS, FEATURES, MadeUpSource, clean
 
 
 @cache
@@ -255,3 +258,43 @@ def test_the_json_has_numbers_only_that_json_knows() -> None:
     assert content["schema_version"] == 2
     assert {of["question"] for of in content["findings"]} >= {"coverage", "recommendation", "numbers"}
     assert not {"contact", "exhibits"} & content.keys()
+
+
+def above(camera: Camera, **options: Any) -> Camera:
+    calibration = Calibration(
+        size=(camera.height, camera.width),
+        focal=(50.0, 50.0),
+        center=(camera.width / 2, camera.height / 2),
+        position=(0.3, 0.0, 1.0),
+        quaternion=(0.0, 1.0, 0.0, 0.0),
+    )
+    return replace(camera, calibration=replace(calibration, **options))
+
+
+TOP, WRIST = FEATURES.cameras
+
+
+@pytest.mark.parametrize(
+    ("cameras", "options", "lacking"),
+    [
+        ((above(TOP), WRIST), {}, None),
+        ((TOP, WRIST), {}, "camera top: not calibrated"),
+        ((TOP, above(WRIST, mounted_on="hand")), {}, "cameras on the hand are only cropped where"),
+        ((above(TOP), WRIST), {"arm": None}, "kinematics"),
+        ((above(TOP), WRIST), {"environment_names": ("x", "y", "z")}, "2 dimensions .* not 3: x, y, z"),
+    ],
+)
+def test_the_grounded_recipe_is_proposed_where_training_takes_it_and_else_what_is_lacking_is_said(
+    cameras: tuple[Camera, ...], options: dict[str, Any], lacking: str | None
+) -> None:
+    source = clean(3)
+    source.features = replace(source.features, cameras=cameras, **options)
+    n = source.features.environment_dim
+    for index, episode in source.episodes.items():
+        assert episode.environment_state is not None
+        told = np.zeros((episode.length, n), np.float32)
+        told[:, :2] = episode.environment_state
+        source.episodes[index] = replace(episode, environment_state=told)
+    finding = inspect(source.settle(), frames=0).finding("recommendation")
+    assert finding.evidence["preset"] == ("compact-grounded" if lacking is None else "compact")
+    assert lacking is None or re.search(f"compact-grounded is not possible: .*{lacking}", str(finding))

@@ -13,6 +13,7 @@ from foreact.finding import Finding
 from foreact.inspection.cleanup import Cleanup
 from foreact.inspection.gripper import GripperEvents
 from foreact.inspection.ranges import Reaches
+from foreact.policy.inputs import CUE_DIM, why_not
 from foreact.presets import R1PRO_ACTION, R1PRO_STATE, preset
 
 _PIXELS = 480 * 640
@@ -85,14 +86,16 @@ def _preset(source: EpisodeSource) -> tuple[str, str]:
         return "aloha", "aloha: two arms of 7 dimensions"
     tallest = max((camera.height for camera in features.cameras), default=0)
     small = tallest <= _COMPACT
-    told = features.environment_dim >= 2 and features.arm is not None
-    grounded = told and any(camera.calibration is not None for camera in features.cameras)
-    name = ("compact" if small else "so101") + ("-grounded" if grounded else "")
+    name = "compact" if small else "so101"
     why = f"pictures of {tallest} pixels height" if features.cameras else "no pictures"
-    if grounded:
-        why += ", coordinates, a calibrated camera and the arm's kinematics"
-    elif features.environment_dim >= 2 and features.cameras:
-        why += "; with foreact calibrate the grounded recipe could be used"
+    if features.environment_dim >= CUE_DIM and features.cameras:
+        grounded = f"{name}-grounded"
+        lacking = why_not(preset(grounded).policy, features)
+        if lacking is None:
+            name = grounded
+            why += ", coordinates, a calibrated camera and the arm's kinematics"
+        else:
+            why += f"; {grounded} is not possible: {lacking}"
     return name, f"{name}: {why}"
 
 

@@ -50,6 +50,22 @@ def network_features(config: PolicyConfig, features: Features) -> Features:
     Raises:
         ConfigError: If a way of conditioning needs what the features lack.
     """
+    seen = _network_features(config, features)
+    if (left_out := _left_out(config, features)) is not None:
+        _log.warning("%s", left_out)
+    return seen
+
+
+def why_not(config: PolicyConfig, features: Features) -> str | None:
+    """Return what the features lack for the policy's ways of conditioning, as an error says it; None where nothing."""
+    try:
+        _network_features(config, features)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _network_features(config: PolicyConfig, features: Features) -> Features:
     _check(config, features)
     ways, cropped, full = _ways(config, features), _cropped(config, features), set(config.cue_crop_full)
     cameras = []
@@ -368,7 +384,7 @@ def _ways(config: PolicyConfig, features: Features) -> frozenset[str]:
 
 
 def _check(config: PolicyConfig, features: Features) -> None:
-    """Refuse what cannot be had, and say which cameras a way of conditioning leaves out."""
+    """Refuse what cannot be had."""
     ways = _ways(config, features)
     named = ", ".join(sorted(ways & IN_PICTURES))
     if ways - {"token", "frame"} and features.environment_dim == 0:
@@ -382,13 +398,11 @@ def _check(config: PolicyConfig, features: Features) -> None:
         raise ConfigError(f"conditioning {named} needs coordinates x and y, and the data have only one")
     if "world" in ways and config.crop_size is not None:
         raise ConfigError("conditioning 'world' knows no random crops: leave policy.crop_size out")
-    hand = _hand_pose(features)
-    left_out = [camera for camera in features.cameras if not _usable(camera, hand)]
-    why = "; ".join(map(_why_left_out, left_out))
-    if len(left_out) == len(features.cameras):
+    unusable = _unusable(features)
+    if len(unusable) == len(features.cameras):
         raise ConfigError(
-            f"conditioning {named} needs a calibrated camera whose place is known, and there is none ({why}); "
-            "calibrate one (foreact calibrate --help) and give the file with --calibration"
+            f"conditioning {named} needs a calibrated camera whose place is known, and there is none "
+            f"({'; '.join(unusable)}); calibrate one (foreact calibrate --help) and give the file with --calibration"
         )
     if "crop" in ways:
         names = [camera.name for camera in features.cameras]
@@ -400,12 +414,22 @@ def _check(config: PolicyConfig, features: Features) -> None:
                 "conditioning crop has no camera to crop: cameras on the hand are only cropped where "
                 "policy.cue_crop_cameras names them, and those it names must be calibrated"
             )
-    if left_out:
-        _log.warning("conditioning %s leaves out %s", named, why)
 
 
-def _why_left_out(camera: Camera) -> str:
-    """Name a camera that is not usable, and what is missing."""
+def _left_out(config: PolicyConfig, features: Features) -> str | None:
+    """Say which cameras a way of conditioning leaves out; None where there are none."""
+    named = ", ".join(sorted(_ways(config, features) & IN_PICTURES))
+    unusable = _unusable(features)
+    return f"conditioning {named} leaves out {'; '.join(unusable)}" if named and unusable else None
+
+
+def _unusable(features: Features) -> list[str]:
+    """Name each camera whose place is not known, and what is missing."""
+    hand = _hand_pose(features)
+    return [_what_is_missing(camera) for camera in features.cameras if not _usable(camera, hand)]
+
+
+def _what_is_missing(camera: Camera) -> str:
     if camera.calibration is None:
         return f"camera {camera.name}: not calibrated"
     return f"camera {camera.name}: on the hand, and neither joints nor a recorded pose in the state say where that is"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from foreact.config import PolicyConfig
+from foreact.policy.inputs import why_not
 from foreact.presets import preset
 from foreact.records import Features
 
@@ -16,17 +19,9 @@ def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
     """
     best = preset("so101-grounded").policy.conditioning
     is_token_alone = config.use_environment_state and set(config.conditioning) == {"token"}
-    is_place = features.environment_dim >= 2
-    arm_is_known = features.arm is not None and set(features.arm.joints) <= set(features.state_names)
-    calibrated = [
-        camera.name
-        for camera in features.cameras
-        if camera.calibration is not None and camera.calibration.mounted_on == "base"
-    ]
-    if not (is_token_alone and is_place and arm_is_known and calibrated):
+    if not is_token_alone or why_not(replace(config, conditioning=best), features) is not None:
         return None
     return (
-        f"the coordinates are one token, which a policy may follow only roughly; camera {', '.join(calibrated)} and "
-        f"the arm are calibrated, so --policy.conditioning {' '.join(best)} is possible and goes nearer "
-        "(docs/grounding.md)"
+        "the coordinates are one token, which a policy may follow only roughly; a camera and the arm are calibrated, "
+        f"so --policy.conditioning {' '.join(best)} is possible and goes nearer (docs/grounding.md)"
     )
