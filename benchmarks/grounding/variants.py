@@ -157,6 +157,10 @@ DEFAULT_HALF = _beside(
     cue_crop_full_scale=0.5,
 )
 """What docs/conditioning.md says where nobody tells the bowl."""
+DEFAULT_WRIST = Variant(
+    name="default-wrist", title="preset compact-grounded, both cameras", run=_GROUNDED, samples_per_s=130
+)
+"""The wrist's picture whole beside the overhead's crop: the preset as it is."""
 DEFAULT_BOTH = replace(
     _beside(
         DEFAULT_HALF,
@@ -260,7 +264,7 @@ def study() -> tuple[Cell, ...]:
     lines = [
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
         cells(HARDEST, (BEST_FULL, BEST_HALF, BEST_LATE), (AT_L3,)),
-        cells(HARDEST_MORE, (DEFAULT_HALF, DEFAULT_BOTH), CHOSEN),
+        cells(HARDEST_MORE, (DEFAULT_HALF, DEFAULT_BOTH, DEFAULT_WRIST), CHOSEN),
         cells(CLUSTERED["L1"], (BEST_LATE, BEST_HALF), OF_CLUSTERS),
         cells(UNIFORM["L2"], (BEST_HALF, BEST_LATE), CHOSEN),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
@@ -275,7 +279,7 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),
         cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
-        cells(MIXED, (DEFAULT, DEFAULT_HALF, DEFAULT_BOTH), CHOSEN),
+        cells(MIXED, (DEFAULT, DEFAULT_HALF, DEFAULT_BOTH, DEFAULT_WRIST), CHOSEN),
         cells(MIXED, (DEFAULT_BLIND,), STANDARD),
         cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
         cells(COPIED, (_short(BASELINE), _longer(BASELINE, 3)), OF_CLUSTERS),
