@@ -81,10 +81,10 @@ class PolicyConfig:
     cue_crop: float = 128 / 480
     """Side of the square crop around the cue, as a share of the picture's height."""
     cue_crop_cameras: tuple[str, ...] | None = None
-    """Cameras that are cropped around the cue; None takes all calibrated ones but those on the hand, which look at
-    what is before the jaws anyway."""
-    cue_crop_full: tuple[str, ...] = ()
-    """Cameras whose full picture stays beside its crop."""
+    """Cameras that are cropped around the cue; None takes all calibrated ones, but those on the hand only where their
+    full picture stays beside it: alone, a crop of theirs shows nothing but grey while the block is far."""
+    cue_crop_full: tuple[str, ...] | None = ()
+    """Cameras whose full picture stays beside its crop; None is all of them."""
     cue_crop_full_scale: float = 1.0
     """How large that full picture is, as a share of its size: the crop shows the detail, the picture the rest."""
     cue_crop_full_when: Literal["always", "closed"] = "always"

@@ -105,6 +105,28 @@ def test_the_full_picture_stays_beside_the_crop_where_it_is_wanted() -> None:
     assert names == ["overhead", "wrist", "overhead@cue"]
 
 
+def test_every_cropped_camera_keeps_its_full_picture_where_none_is_named_and_others_are_left_as_they_are() -> None:
+    seen = network_features(config("crop", cue_crop_full=None, cue_crop_full_scale=0.5), FEATURES)
+    assert [(camera.name, camera.height) for camera in seen.cameras] == [
+        ("overhead", 20),
+        ("wrist", 40),  # not calibrated
+        ("overhead@cue", 11),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("full", "cropped"), [(None, True), (("overhead",), False), (("overhead", "wrist"), True), ((), False)]
+)
+def test_a_camera_on_the_hand_is_cropped_by_itself_only_beside_its_full_picture(
+    full: tuple[str, ...] | None, cropped: bool
+) -> None:
+    on_hand = replace(WRIST, calibration=replace(ABOVE, mounted_on="hand"))
+    features = replace(WITH_ARM, cameras=(OVERHEAD, on_hand))
+    names = {camera.name for camera in network_features(config("crop", cue_crop_full=full), features).cameras}
+    assert ("wrist@cue" in names) == cropped
+    assert {"wrist", "overhead@cue"} <= names
+
+
 def test_the_full_picture_beside_a_crop_is_made_smaller_and_the_crop_is_not() -> None:
     batch = raw([[0.4, -0.04]])
     plain = batch.images["overhead"].clone()

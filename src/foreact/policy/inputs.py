@@ -67,7 +67,7 @@ def why_not(config: PolicyConfig, features: Features) -> str | None:
 
 def _network_features(config: PolicyConfig, features: Features) -> Features:
     _check(config, features)
-    ways, cropped, full = _ways(config, features), _cropped(config, features), set(config.cue_crop_full)
+    ways, cropped, full = _ways(config, features), _cropped(config, features), _beside_crops(config, features)
     cameras = []
     for camera in features.cameras:
         if camera.name not in cropped or camera.name in full:
@@ -106,6 +106,7 @@ class Inputs(nn.Module):
         self.frame = ObjectFrame(features) if "frame" in self._ways else None
         self._hand = _hand_pose(features)
         self._cropped = _cropped(config, features)
+        self._beside_crops = _beside_crops(config, features)
 
     def prepare(self, batch: Batch, *, crop_seed: int | None = None, cells: CellMiddles | None = None) -> Batch:
         """Return a raw batch as the network takes it.
@@ -218,7 +219,7 @@ class Inputs(nn.Module):
         """Full pictures beside a crop, made smaller."""
         images, depth, maps = dict(batch.images), dict(batch.depth), dict(batch.cue_maps)
         for camera in self.features.cameras:
-            if camera.name not in self._cropped or camera.name not in self._config.cue_crop_full:
+            if camera.name not in self._beside_crops:
                 continue
             size = _beside(self._config, camera)
             for of in (images, depth, maps):
@@ -235,7 +236,7 @@ class Inputs(nn.Module):
             return images
         assert state is not None
         shown = self.frame.closed(state)[:, None, None, None]
-        beside = set(self._cropped) & set(self._config.cue_crop_full)
+        beside = self._beside_crops
         return {name: torch.where(shown, of, 0.0) if name in beside else of for name, of in images.items()}
 
     def _grid(self, camera: Camera, pixel: Tensor) -> Tensor:
@@ -367,12 +368,22 @@ def _cropped(config: PolicyConfig, features: Features) -> tuple[str, ...]:
     hand = _hand_pose(features)
     usable = [camera.name for camera in features.cameras if _usable(camera, hand)]
     if config.cue_crop_cameras is None:
-        return tuple(name for name in usable if name not in _on_hand(features))
+        on_hand = _on_hand(features)
+        return tuple(name for name in usable if name not in on_hand or _stays_beside(config, name))
     names = [camera.name for camera in features.cameras]
     for name in config.cue_crop_cameras:
         if name not in names:
             raise ConfigError(f"policy.cue_crop_cameras: {unknown_name('camera', name, names)}")
     return tuple(name for name in config.cue_crop_cameras if name in usable)
+
+
+def _beside_crops(config: PolicyConfig, features: Features) -> frozenset[str]:
+    """Cameras whose full picture stays beside the crop."""
+    return frozenset(name for name in _cropped(config, features) if _stays_beside(config, name))
+
+
+def _stays_beside(config: PolicyConfig, camera: str) -> bool:
+    return config.cue_crop_full is None or camera in config.cue_crop_full
 
 
 def _ways(config: PolicyConfig, features: Features) -> frozenset[str]:
@@ -406,7 +417,7 @@ def _check(config: PolicyConfig, features: Features) -> None:
         )
     if "crop" in ways:
         names = [camera.name for camera in features.cameras]
-        for name in config.cue_crop_full:
+        for name in config.cue_crop_full or ():
             if name not in names:
                 raise ConfigError(f"policy.cue_crop_full: {unknown_name('camera', name, names)}")
         if not _cropped(config, features):
