@@ -164,7 +164,9 @@ def test_the_attention_to_a_crop_is_drawn_over_the_crop(cured: tuple[Policy, Han
     paid = attention_seen(SharedPolicy(policy), seen)
     assert set(paid.shares) == {"latent", "state", "coordinate", "wrist", "overhead@cue"}
     assert sum(paid.shares.values()) == pytest.approx(1.0, abs=1e-5)
-    assert {of.camera: of.picture.shape for of in paid.cameras} == {"wrist": (32, 32, 3), "overhead@cue": (16, 16, 3)}
+    pictures = {of.camera: of.picture for of in paid.cameras}
+    assert {camera: of.shape for camera, of in pictures.items()} == {"wrist": (32, 32, 3), "overhead@cue": (16, 16, 3)}
+    assert pictures["wrist"] == pytest.approx(seen[image_key("wrist")])
 
 
 def test_a_click_leads_to_where_the_last_hand_pose_of_its_own_chunk_is(

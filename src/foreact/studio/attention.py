@@ -70,7 +70,8 @@ def attention_seen(shared: SharedPolicy, observation: Mapping[str, np.ndarray]) 
     paid = {group: kept[0].cpu()[tokens].numpy() for group, tokens in token_groups(network).items()}
     cameras, middles = [], network.cell_middles()
     for name, size in network.feature_sizes.items():
-        picture = _picture(pictures[name][0, :3].float().cpu().numpy())
+        mean, std = policy.inputs.normalizer.colours(name)
+        picture = _picture((pictures[name][0, :3].float() * std + mean).cpu().numpy())
         cells = _around(middles[name][0].numpy(), network.strides[name])
         cameras.append(CameraAttention(camera=name, picture=picture, weights=paid[name].reshape(size), cells=cells))
     return AttentionSeen(cameras=tuple(cameras), shares={group: float(of.sum()) for group, of in paid.items()})
@@ -82,6 +83,6 @@ def _around(first: np.ndarray, stride: int) -> Cells:
     return Cells(corner=(float(column), float(row)), size=(stride, stride))
 
 
-def _picture(normalised: np.ndarray) -> np.ndarray:
-    low, high = normalised.min(), normalised.max()
-    return (255 * (normalised - low) / max(high - low, 1e-6)).astype(np.uint8).transpose(1, 2, 0)
+def _picture(colours: np.ndarray) -> np.ndarray:
+    """Colours in 0..1 (3, H, W) as a picture, uint8 (H, W, 3)."""
+    return (255 * colours).clip(0, 255).round().astype(np.uint8).transpose(1, 2, 0)
