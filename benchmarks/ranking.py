@@ -112,8 +112,9 @@ def train(options: Options) -> None:
         return
     data = str(options.study / "data" / options.train_on)
     words = ["train", "compact-grounded", "--data", data, "--out", str(out), "--policy.cameras", "overhead"]
-    words += ["--train.steps", "1200", "--train.save-every", "120", "--train.val-every", "400"]
-    _foreact(*words, "--train.keep-last", "20")
+    crop_alone = "--policy.conditioning token crop frame --policy.cue-crop-full --policy.cue-crop-full-scale 1"
+    budget = "--train.steps 1200 --train.save-every 120 --train.val-every 400 --train.keep-last 20"
+    _foreact(*words, *crop_alone.split(), *budget.split())
 
 
 def checkpoints(options: Options) -> list[tuple[str, str, Path, tuple[int, int] | None]]:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
-from foreact.config import Conditioning, PolicyConfig, RunConfig, TrainConfig
+from foreact.config import PolicyConfig, RunConfig, TrainConfig
 from foreact.errors import ConfigError, unknown_name
 from foreact.records import KeyGroup
 
@@ -166,11 +167,18 @@ _COMPACT = RunConfig(
 )
 """The whole ACT made small: a four-layer network for pictures of about 96x96, trained in minutes on two cores."""
 
-_GROUNDED: tuple[Conditioning, ...] = ("token", "crop", "frame")
-"""What reached the figures of docs/grounding.md: where to act cannot be ignored, since all else is relative to it."""
+_GROUNDED: Mapping[str, Any] = MappingProxyType(
+    {
+        "conditioning": ("token", "crop", "frame", "world"),
+        "cue_crop_full": None,  # of every camera that is cropped
+        "cue_crop_full_scale": 0.5,
+    }
+)
+"""What reached the figures of docs/grounding.md: where to act cannot be ignored, since all else is relative to it; the
+crops show the place told in detail, the pictures at half their size all the rest, such as a bowl that nobody tells."""
 
 _SO101_GROUNDED = RunConfig(
-    policy=replace(_SO101.policy, conditioning=_GROUNDED, n_action_steps=_SO101.policy.chunk_size // 4),
+    policy=replace(_SO101.policy, **_GROUNDED, n_action_steps=_SO101.policy.chunk_size // 4),
     train=replace(_SO101.train, cue_noise=0.01),
 )
 """SO-101 told where to act (docs/conditioning.md); needs a calibrated camera and the arm's kinematics. It looks again
@@ -178,7 +186,7 @@ after a quarter of a chunk, as `compact` does, with which docs/grounding.md was 
 error, which the picture corrects only where it is looked at."""
 
 _COMPACT_GROUNDED = RunConfig(
-    policy=replace(_COMPACT.policy, conditioning=_GROUNDED),
+    policy=replace(_COMPACT.policy, **_GROUNDED),
     train=replace(_COMPACT.train, cue_noise=0.01, steps=4000, val_every=1000, save_every=1000),
 )
 """The same made small."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from foreact.config import PolicyConfig
 from foreact.policy.inputs import why_not
 from foreact.presets import preset
@@ -17,11 +15,12 @@ def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
         config: The policy's.
         features: As selected from the data.
     """
-    best = preset("so101-grounded").policy.conditioning
+    grounded = "so101-grounded"
     is_token_alone = config.use_environment_state and set(config.conditioning) == {"token"}
-    if not is_token_alone or why_not(replace(config, conditioning=best), features) is not None:
+    if not is_token_alone or why_not(preset(grounded).policy, features) is not None:
         return None
     return (
         "the coordinates are one token, which a policy may follow only roughly; a camera and the arm are calibrated, "
-        f"so --policy.conditioning {' '.join(best)} is possible and goes nearer (docs/grounding.md)"
+        f"so the preset {grounded}, or compact-grounded for small pictures, is possible and goes nearer "
+        "(docs/grounding.md)"
     )
