@@ -36,17 +36,17 @@ _SINGLE = ("crop", "film", "strong", "heatmap", "world", "frame")
 WAYS: Mapping[str, Mapping[str, Any]] = {
     BASELINE: {},
     **{f"token + {way}": {"conditioning": ("token", way)} for way in _SINGLE},
-    "token + crop + frame (the presets)": {"conditioning": ("token", "crop", "frame")},
+    "token + crop + frame": {"conditioning": ("token", "crop", "frame")},
     "the same, overhead camera alone (the study's best)": {
         "conditioning": ("token", "crop", "frame"),
         "cameras": ("overhead",),
     },
-    "token + crop + frame + world, half-size picture beside": {
+    "token + crop + frame + world, half-size picture beside the overhead crop": {
         "conditioning": ("token", "crop", "frame", "world"),
         "cue_crop_full": ("overhead",),
         "cue_crop_full_scale": 0.5,
     },
-    "the same, the wrist camera too": {
+    "the same of both cameras (the presets)": {
         "conditioning": ("token", "crop", "frame", "world"),
         "cue_crop_cameras": CAMERAS,
         "cue_crop_full": CAMERAS,
