@@ -51,13 +51,12 @@ def test_the_deep_dives_sums_of_tokens_are_the_walkthroughs_which_are_held_again
     assert sums == [int(of) for of in tokens]
 
 
-def test_the_click_tutorials_figures_are_those_of_the_study_and_of_the_default() -> None:
+def test_the_click_tutorials_figures_are_those_of_the_study_and_of_the_quickstart() -> None:
     page = prose("tutorials/click.md")
     assert f"off by {100 * level('L2').cue_sigma:.0f} cm, as a click may be" in page
-    seeds = [study(f"uniform-L2_best_s{seed}")["L2"] for seed in range(3)]
-    rate = 100 * total(seeds, "successes") / total(seeds, "episodes")
-    assert f"this recipe has {rate:.1f} % at L2 (three seeds)" in page
-    default = json.loads((RESULTS.parent / "quickstart.json").read_text())["eval_200"].values()
-    policies = [of for evaluations in default for of in evaluations if of["name"] == "policy"]
+    preset = study("mixed-L2_preset_s0")["L2"]
+    assert f"this preset has {100 * preset['successes'] / preset['episodes']:.1f} % at L2 (500 demonstrations" in page
+    quickstart = json.loads((RESULTS.parent / "quickstart.json").read_text())["eval_200"].values()
+    policies = [of for evaluations in quickstart for of in evaluations if of["name"] == "policy"]
     assert total(policies, "confusions") == 0
-    assert f"the wrong block in none of {total(policies, 'episodes')} episodes of the default policy" in page
+    assert f"the quickstart's policy takes the wrong block in none of {total(policies, 'episodes')} episodes" in page
