@@ -153,7 +153,6 @@ SO101_GROUNDED = Variant(
 
 BASELINE = _variant("baseline", "baseline: coordinates as a token")
 BEST = _best("best", "best: token + crop + frame, noisy cue")
-BEST_WRIST = _best("best-wrist", "best, both cameras", cameras=None)
 BEST_FULL = replace(
     _best(
         "best-full",
@@ -269,8 +268,9 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], (BEST,), CHOSEN),
         cells(HARDEST, (BEST_FULL, BEST_HALF, BEST_LATE), (AT_L3,)),
         cells(HARDEST_MORE, (PRESET, PRESET_BLIND, OVERHEAD_HALF, WRIST_WHOLE), CHOSEN),
+        cells(HARDEST_MORE, (PRESET,), CHOSEN, seeds=3)[1:],
+        cells(MIXED, (OVERHEAD, PRESET), CHOSEN),
         cells(CLUSTERED["L1"], (PRESET, BEST_LATE, BEST_HALF), OF_CLUSTERS),
-        cells(UNIFORM["L2"], (BEST_HALF, BEST_LATE), CHOSEN),
         cells(UNIFORM["L2"], (BASELINE,), CHOSEN),
         cells(UNIFORM["L2"], (BEST_BLIND, BLIND, UNCUED), STANDARD),
         cells(CLUSTERED["L1"], (BEST, BEST_BLIND), OF_CLUSTERS),
@@ -281,21 +281,20 @@ def study() -> tuple[Cell, ...]:
         cells(COPIED_MISLED, (_short(BASELINE), RAW_CUE, _short(BEST)), OF_CLUSTERS),
         cells(SO101, (SO101_GROUNDED,), CHOSEN),
         cells(UNIFORM["L2"], CURES, STANDARD),
-        cells(CLUSTERED["L1"], CURES, OF_CLUSTERS),
         cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
-        cells(HARDEST_MORE, (PRESET,), CHOSEN, seeds=3)[1:],
-        cells(MIXED, (OVERHEAD, PRESET), CHOSEN),
-        cells(MIXED, (PRESET_BLIND,), STANDARD),
-        cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
-        cells(COPIED, (_short(BASELINE), _longer(BASELINE, 3)), OF_CLUSTERS),
-        cells(MISLED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
-        cells(CLUSTERED["L1"], (BASELINE, BLIND), OF_CLUSTERS),
-        cells(CLUSTERED["L2"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
-        cells(UNIFORM["L1"], (_short(BASELINE), _short(BEST), _short(UNCUED), _short(BLIND)), STANDARD),
         *(cells(PAIRED[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
         *(cells(ALONE[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
-        cells(UNIFORM["L2"], (BEST_WRIST, VIT), STANDARD),
-        cells(UNIFORM["L1"], CURES, STANDARD)[:-2],
+        cells(CLUSTERED["L1"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
+        cells(CLUSTERED["L2"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
+        cells(UNIFORM["L1"], (_short(BASELINE), _short(BEST), _short(UNCUED), _short(BLIND)), STANDARD),
+        cells(UNIFORM["L2"], (VIT,), STANDARD),
+        cells(COPIED, (_short(BASELINE),), OF_CLUSTERS),
+        cells(MISLED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
+        cells(CLUSTERED["L1"], CURES[:-2], OF_CLUSTERS),
+        cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
+        cells(CLUSTERED["L1"], (BASELINE, BLIND), OF_CLUSTERS),
+        cells(COPIED, (_longer(BASELINE, 3),), OF_CLUSTERS),
+        cells(UNIFORM["L1"], CURES[:-2], STANDARD),
         cells(HARDEST_MORE, (PRESET_UNCUED,), CHOSEN),
         cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),
     ]
