@@ -422,8 +422,8 @@ def _check(config: PolicyConfig, features: Features) -> None:
                 raise ConfigError(f"policy.cue_crop_full: {unknown_name('camera', name, names)}")
         if not _cropped(config, features):
             raise ConfigError(
-                "conditioning crop has no camera to crop: cameras on the hand are only cropped where "
-                "policy.cue_crop_cameras names them, and those it names must be calibrated"
+                "conditioning crop has no camera to crop: those on the hand are only cropped beside their full picture "
+                "(policy.cue_crop_full) or by name (policy.cue_crop_cameras), and what is named must be calibrated"
             )
 
 

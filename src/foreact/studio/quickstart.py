@@ -67,7 +67,7 @@ def plan(*, smoke: bool = False) -> QuickstartPlan:
     # Other blocks as near as they ever stand: a policy learns to tell apart what it has seen side by side.
     task = level("L2", min_separation=0.06, overhead_size=(128, 128))
     recipe = preset("compact-grounded")
-    if not smoke:  # the preset's 4000 steps gain little here, and half an hour is to be enough
+    if not smoke:  # the preset's 4000 gain little here, and 25 minutes are to be enough
         fewer = replace(recipe.train, steps=2500, val_every=500, save_every=500)
         return QuickstartPlan(task=task, run=replace(recipe, train=fewer))
     few = replace(recipe.train, steps=30, warmup_steps=5, val_every=15, save_every=15, log_every=10)
@@ -99,7 +99,7 @@ def quickstart(plan: QuickstartPlan, out: Path, *, controls: bool = False) -> Qu
     variants = {"policy": plan.run, "blind": replace(plan.run, policy=replace(policy, cameras=()))}
     if controls:
         variants["uncued"] = replace(plan.run, policy=replace(policy, use_environment_state=False))
-        variants["baseline"] = replace(plan.run, policy=replace(policy, conditioning=("token",), cameras=None))
+        variants["baseline"] = replace(plan.run, policy=replace(policy, conditioning=("token",)))
     evaluations: dict[str, list[Evaluation]] = {name: [] for name in plan.levels}
     seeds = range(EVAL_SEED, EVAL_SEED + plan.episodes)
     for name, run in variants.items():
