@@ -19,6 +19,17 @@ IN_FLOAT = ("encoder.layers.0.self_attention.", "decoder.layers.0.")
 
 
 @pytest.mark.slow
+def test_a_network_whose_pictures_are_resized_first_is_quantised_too(tmp_path: Path) -> None:
+    """Resizing is products with constants, which are no layers."""
+    config = PolicyConfig(**SMALL, image_size=(32, 40), conditioning=("token",))
+    policy = untrained(config, TOLD)
+    path = tmp_path / "graph.onnx"
+    write_onnx(policy, path)
+    quantize(path, [observation(policy.features, seed) for seed in range(2)])
+    assert TensorProto.INT8 in {of.data_type for of in onnx.load(path).graph.initializer}
+
+
+@pytest.mark.slow
 def test_every_product_with_a_weight_is_of_integers_but_those_that_cost_the_most(tmp_path: Path) -> None:
     """Those of attention too: its queries, keys and values are slices of one tensor, of any size."""
     options = {**SMALL, "dim_model": 64, "n_decoder_layers": 2, "conditioning": ("token",)}

@@ -37,9 +37,11 @@ def _resized_by_products(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """
     down, across = (weights(before, after) for before, after in zip(frames.shape[-2:], size, strict=True))
     if frames.dtype != torch.uint8:
-        return torch.from_numpy(down).to(frames) @ frames @ torch.from_numpy(across).to(frames).mT
+        columns = frames @ torch.from_numpy(across).to(frames).mT
+        return (columns.mT @ torch.from_numpy(down).to(frames).mT).mT
     columns = rounded_sums(frames.float() @ torch.from_numpy(whole(across)).mT, across)
-    return rounded_sums(torch.from_numpy(whole(down)) @ columns, down).to(torch.uint8)
+    rows = columns.mT @ torch.from_numpy(whole(down)).mT  # NNCF takes no product whose first factor is a constant
+    return rounded_sums(rows.mT, down).to(torch.uint8)
 
 
 def random_crop(batch: Batch, size: tuple[int, int] | None, generator: torch.Generator) -> Batch:
