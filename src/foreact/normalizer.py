@@ -108,7 +108,7 @@ class Normalizer(nn.Module):
         span = self._cameras[camera].depth_range
         if span is None:
             return colour
-        near, far = span
+        near, far = map(float, span)  # a whole number of metres would be an integer in ONNX, whose Clip takes one type
         return torch.cat([colour, (depth[camera].clamp(near, far) - near) / (far - near)], dim=1)
 
     def colours(self, camera: str) -> tuple[Tensor, Tensor]:

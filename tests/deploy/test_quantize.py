@@ -19,10 +19,13 @@ IN_FLOAT = ("encoder.layers.0.self_attention.", "decoder.layers.0.")
 
 
 @pytest.mark.slow
-def test_a_network_whose_pictures_are_resized_first_is_quantised_too(tmp_path: Path) -> None:
-    """Resizing is products with constants, which are no layers."""
-    config = PolicyConfig(**SMALL, image_size=(32, 40), conditioning=("token",))
-    policy = untrained(config, TOLD)
+@pytest.mark.parametrize("range_m", [None, (0.1, 2)])
+def test_a_network_whose_pictures_are_resized_first_is_quantised_too(
+    range_m: tuple[float, float] | None, tmp_path: Path
+) -> None:
+    """Resizing is products with constants, which are no layers; a further channel has its own part of a weight."""
+    features = replace(TOLD, cameras=(replace(TOLD.cameras[0], depth_range=range_m),))
+    policy = untrained(PolicyConfig(**SMALL, image_size=(32, 40), conditioning=("token",)), features)
     path = tmp_path / "graph.onnx"
     write_onnx(policy, path)
     quantize(path, [observation(policy.features, seed) for seed in range(2)])

@@ -69,11 +69,10 @@ class Stem(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        sizes = [_COLOURS] + [1] * (self.in_channels - _COLOURS)
-        planes, weights = input.split(sizes, dim=1), weight.split(sizes, dim=1)
-        total = F.conv2d(planes[0], weights[0], bias, self.stride, self.padding)
-        for plane, weight in zip(planes[1:], weights[1:], strict=True):
-            total = total + F.conv2d(plane, weight, None, self.stride, self.padding)
+        total = F.conv2d(input[:, :_COLOURS], weight[:, :_COLOURS], bias, self.stride, self.padding)
+        for i in range(_COLOURS, self.in_channels):  # slices: of a split, ONNX leaves weights that NNCF cannot find
+            further = F.conv2d(input[:, i : i + 1], weight[:, i : i + 1], None, self.stride, self.padding)
+            total = total + further
         return total
 
 
