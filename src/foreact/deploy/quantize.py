@@ -39,7 +39,7 @@ def quantize(path: Path, frames: Sequence[Mapping[str, np.ndarray]]) -> None:
         path: The file, in fp32.
         frames: Real ones, inputs by name: activations of as wide a range as theirs are told apart.
     """
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # not by `set_log_level`, which sets others' handlers too
     model = onnx.load(path)
     kept = [node.name for node in model.graph.node if not _is_quantised(node)]
     quantized = nncf.quantize(
