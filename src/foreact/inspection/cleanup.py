@@ -28,7 +28,7 @@ _LEFT_OUT = (
     "duplicates",
 )
 """Questions whose episodes are left out together."""
-_LOOKED_AT = ("outliers", "brightness", "joint_range", "doubled", "depth")
+_LOOKED_AT = ("outliers", "brightness", "joint_range", "doubled", "depth", "coordinates")
 """Those whose episodes may be all that shows a case, or can still be used: a command is given, to decide on."""
 _MOST = 0.5
 """What concerns a larger share of the episodes is mended in the set, not left out."""

@@ -38,6 +38,7 @@ from foreact.inspection.cameras import (
 from foreact.inspection.cleanup import clean_up, judge_cleanup, with_command
 from foreact.inspection.clock import judge_clocks, measure_clocks
 from foreact.inspection.command import Command, judge_command, measure_command
+from foreact.inspection.coordinates import judge_coordinates
 from foreact.inspection.coverage import PlaceFinder, Places, judge_coverage, place_maps
 from foreact.inspection.exhibits import Exhibit, show
 from foreact.inspection.gripper import GripperEvents, find_grippers, judge_gripper, measure_gripper
@@ -215,6 +216,7 @@ def _judge(
         judge_lengths(source),
         judge_idle(str(source.root), fps, survey.idle),
         judge_gripper(fps, find_grippers(features, scales), survey.events, source.tasks),
+        judge_coordinates(features, survey.places),
         judge_coverage(place_maps(features, survey.places, scales)),
         *_about_pictures(source, survey, plan),
         judge_duplicates(groups, len(survey.traces)),

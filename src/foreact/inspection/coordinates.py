@@ -1,0 +1,105 @@
+"""Do the coordinates say where the arm acts: in metres, from its base, within the pictures?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from foreact.finding import Finding, Severity
+from foreact.geometry.projection import project
+from foreact.inspection.coverage import Places
+from foreact.inspection.words import episodes_text
+from foreact.records import Features
+
+_NEAR = 0.05
+"""The hand closes at most so far [m] from its coordinates, which are off by a centimetre or two, on something small."""
+_USUAL = 0.9
+"""The least share of episodes in which it does, and whose coordinates lie within a fixed camera's picture."""
+_OTHERWISE: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "in millimetres": ((0.001, 0), (0, 0.001)),
+    "in centimetres": ((0.01, 0), (0, 0.01)),
+    "exchanged, y before x": ((0, 1), (1, 0)),
+    "mirrored along x": ((-1, 0), (0, 1)),
+    "mirrored along y": ((1, 0), (0, -1)),
+    "turned by half a turn": ((-1, 0), (0, -1)),
+    "turned by a quarter to the left": ((0, 1), (-1, 0)),
+    "turned by a quarter to the right": ((0, -1), (1, 0)),
+}
+"""Common mistakes, as what makes up for them: right = matrix @ recorded."""
+
+
+def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Finding:
+    """Hold each episode's coordinates against where the hand first closes, and against the fixed cameras' pictures.
+
+    Only where they are metres on a table that the arm and a camera are calibrated to; elsewhere they may mean anything.
+    """
+    question, title = "coordinates", "Do the coordinates say where the arm acts?"
+    told = {index: of.coordinates for index, of in places.items() if of.coordinates is not None}
+    fixed = [of for of in features.cameras if of.calibration is not None and of.calibration.mounted_on == "base"]
+    closed = [index for index in told if places[index].closing_hand is not None]
+    if not told or not any(of.calibration for of in features.cameras) or not (closed or fixed):
+        reason = "no camera is calibrated" if told else "the data have none"
+        return Finding(question=question, title=title, verdict=f"cannot tell: {reason}", severity="note")
+
+    said, faults, warnings, remedies = [], [], [], []
+    evidence: dict[str, object] = {}
+    if closed:
+        at = np.array([told[index] for index in closed])
+        hands = np.array([places[index].closing_hand for index in closed])[:, :2]
+        off = np.linalg.norm(hands - at, axis=1)
+        far = [index for index, distance in zip(closed, off, strict=True) if distance > _NEAR]
+        usual = float(np.median(off))
+        evidence |= {
+            "closing_distance_m": usual,
+            "closing_distance_m_by_episode": dict(zip(closed, off.tolist(), strict=True)),
+        }
+        said.append(f"the gripper first closes {_length(usual)} (median of {len(closed)}) from the coordinate")
+        if usual > _NEAR:
+            better = {
+                name: float(np.median(np.linalg.norm(hands - at @ np.array(matrix).T, axis=1)))
+                for name, matrix in _OTHERWISE.items()
+            }
+            likely = min(better, key=lambda name: better[name])
+            if better[likely] <= _NEAR:
+                faults.append(f"taken to be {likely}, {_length(better[likely])}")
+                remedies.append(
+                    f"the coordinates are {likely}; they must be metres from the arm's base, along its x and y"
+                )
+            else:
+                warnings.append("more than a block is wide")
+                remedies.append("look whether they are metres from the arm's base, and at the zero of its joints")
+        elif len(far) > (1 - _USUAL) * len(closed):
+            evidence["episodes"] = far
+            warnings.append(f"more than {_length(_NEAR)} in {episodes_text(far)}")
+            remedies.append(
+                "look whether these coordinates are their own: a policy cannot be better than what it is told"
+            )
+    for camera in fixed:
+        assert camera.calibration is not None
+        height = np.full((len(told), 1), features.environment_height)
+        points = torch.from_numpy(np.hstack([np.array(list(told.values())), height]))
+        size = camera.height, camera.width
+        pixels, in_front = project(camera.calibration, points, size, None)
+        inside = in_front & (pixels >= 0).all(1) & (pixels < pixels.new_tensor(size[::-1])).all(1)
+        share = float(inside.double().mean())
+        evidence[f"within_the_picture_of_{camera.name}"] = share
+        said.append(f"{int(inside.sum())} of {len(told)} lie within the picture of {camera.name}")
+        if share < _USUAL:
+            warnings.append("a crop around the others shows little or nothing")
+            if not remedies:
+                remedies.append(f"look at the calibration of {camera.name}: `foreact view` marks where it sees the cue")
+    severity: Severity = "fault" if faults else "warning" if warnings else "fine"
+    return Finding(
+        question=question,
+        title=title,
+        verdict="; ".join([*said, *faults, *warnings]),
+        severity=severity,
+        remedy="; ".join(remedies),
+        evidence=evidence,
+    )
+
+
+def _length(metres: float) -> str:
+    return f"{1000 * metres:.0f} mm" if metres < 1 else f"{metres:.3g} m"
