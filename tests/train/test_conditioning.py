@@ -17,12 +17,13 @@ from foreact.data.sidecar import read_sidecar
 from foreact.data.source import open_source
 from foreact.errors import ConfigError
 from foreact.policy.checkpoint import find_checkpoint, load_policy, read_meta
+from foreact.records import Episode
 from foreact.sim.env import REST_ARM, PickPlaceEnv
 from foreact.sim.kinematics import Kinematics
 from foreact.sim.record import RecordConfig, record
 from foreact.sim.rollout import rollout
 from foreact.sim.task import level
-from foreact.train.advice import better_conditioning
+from foreact.train.advice import better_conditioning, cues_out_of_view
 from foreact.train.run import train
 
 TASK = level("L1", overhead_size=(64, 64), wrist_size=(64, 64))
@@ -238,3 +239,24 @@ def test_a_hint_names_the_better_way_where_the_data_allow_it(tiny_run: RunConfig
         (policy, replace(features, cameras=uncalibrated)),
     ):
         assert better_conditioning(config, of) is None
+
+
+def test_coordinates_out_of_view_are_warned_of(tiny_run: RunConfig, demos: Path) -> None:
+    """Millimetres lie far outside of the picture; half of the frames in millimetres are half."""
+    source = open_source(demos)
+    episodes = [source.episode(index) for index in source.episode_indices]
+    policy = replace(tiny_run.policy, conditioning=("token", "crop"))
+    assert cues_out_of_view(policy, source.features, episodes) is None
+
+    def in_mm(of: Episode) -> Episode:
+        assert of.environment_state is not None
+        return replace(of, environment_state=1000 * of.environment_state)
+
+    said = cues_out_of_view(policy, source.features, [in_mm(of) for of in episodes])
+    assert said is not None
+    assert "camera overhead has the coordinates of 0 % of the frames in its picture" in said
+    half = cues_out_of_view(policy, source.features, [*episodes, *map(in_mm, episodes)])
+    assert half is not None
+    assert " 50 % " in half
+    for config in (replace(policy, conditioning=("token",)), replace(policy, use_environment_state=False)):
+        assert cues_out_of_view(config, source.features, [in_mm(of) for of in episodes]) is None

@@ -65,6 +65,12 @@ def project(
     return torch.stack([fx * x + cx, fy * y + cy], -1), in_front
 
 
+def are_in_view(calibration: Calibration, points: Tensor, size: tuple[int, int], hand: Pose | None = None) -> Tensor:
+    """Return whether each point lies within the picture, bool (B, ...); arguments as of `project`."""
+    pixels, in_front = project(calibration, points, size, hand)
+    return in_front & (pixels >= 0).all(-1) & (pixels < pixels.new_tensor(size[::-1])).all(-1)
+
+
 def plane_points(
     calibration: Calibration, pixels: Tensor, size: tuple[int, int], height: float, hand: Pose | None = None
 ) -> Tensor:

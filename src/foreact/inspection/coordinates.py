@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from foreact.finding import Finding, Severity
-from foreact.geometry.projection import project
+from foreact.geometry.projection import are_in_view
 from foreact.inspection.coverage import Places
 from foreact.inspection.words import episodes_text
 from foreact.records import Features
@@ -81,8 +81,7 @@ def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Findi
         height = np.full((len(told), 1), features.environment_height)
         points = torch.from_numpy(np.hstack([np.array(list(told.values())), height]))
         size = camera.height, camera.width
-        pixels, in_front = project(camera.calibration, points, size, None)
-        inside = in_front & (pixels >= 0).all(1) & (pixels < pixels.new_tensor(size[::-1])).all(1)
+        inside = are_in_view(camera.calibration, points, size)
         share = float(inside.double().mean())
         evidence[f"within_the_picture_of_{camera.name}"] = share
         said.append(f"{int(inside.sum())} of {len(told)} lie within the picture of {camera.name}")
