@@ -27,6 +27,16 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
+def test_what_the_package_logs_as_a_warning_looks_like_one() -> None:
+    code = (
+        "import logging, sys; from foreact.cli.main import main; sys.argv = ['foreact', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: logging.getLogger('foreact.policy').warning('%s: not calibrated', 'camera wrist')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "warning: camera wrist: not calibrated\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_commands_help_needs_no_torch(name: str) -> None:
     code = (

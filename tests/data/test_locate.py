@@ -9,10 +9,11 @@ import pytest
 from data.cameras import looking, project
 from foreact.cli.main import run
 from foreact.data.calibration import write_calibration
-from foreact.data.locate import locate
-from foreact.data.sidecar import Sidecar
+from foreact.data.locate import locate, reach
+from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.errors import DataError
 from foreact.records import Calibration
+from inspection.made_up import ARM
 
 ABOVE = Calibration(
     size=(480, 640), focal=(600.0, 600.0), center=(320.0, 240.0), position=(0.3, 0.0, 1.0), quaternion=(0, 1, 0, 0)
@@ -66,3 +67,18 @@ def test_the_command_prints_x_and_y(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "0.4500 0.0600\n"
     assert run(["locate", str(path), "--camera", "above", "--pixel", "999", "200"]) == 1
     assert capsys.readouterr().err.startswith("error: column 999, row 200 is outside the picture")
+
+
+def test_the_command_takes_a_data_set_and_warns_beyond_the_arms_reach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand: the arm's three links of 0.1, 0.15 and 0.15 m reach 0.4 m."""
+    assert reach(ARM) == pytest.approx(0.4)
+    write_sidecar(tmp_path, replace(ROBOT, arm=ARM))
+    call = ["locate", str(tmp_path), "--camera", "above", "--pixel"]
+    assert run([*call, "240", "240"]) == 0
+    assert capsys.readouterr() == ("0.1800 0.0000\n", "")
+    assert run([*call, "420", "200"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "0.4500 0.0600\n"
+    assert printed.err == "warning: that is 0.45 m from the base, and the arm reaches 0.40 m at most\n"

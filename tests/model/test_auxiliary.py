@@ -169,6 +169,8 @@ def test_recovered_from_elsewhere_the_coordinate_reaches_the_chunk_sooner(make_c
         (("strong",), "cue_token", True),
         (("strong",), "image", True),
         (("strong",), "decoder", False),
+        (("film",), "image", True),
+        (("film",), "decoder", False),
     ],
 )
 def test_it_costs_nothing_where_the_residual_path_alone_hands_over_the_coordinate(
@@ -180,6 +182,8 @@ def test_it_costs_nothing_where_the_residual_path_alone_hands_over_the_coordinat
     for name, parameter in model.named_parameters():
         if "attention.out_proj" in name:
             nn.init.zeros_(parameter)
+        elif name.startswith("films."):  # trained: at the start it is the identity
+            nn.init.normal_(parameter)
     given: list[Tensor] = []
     assert model.cue_head is not None
     model.cue_head.register_forward_pre_hook(lambda _module, args: given.append(args[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ class LocateOptions:
     """
 
     calibration: Annotated[Path, tyro.conf.Positional]
-    """Calibration file (YAML), see foreact calibrate."""
+    """Calibration file (YAML), see foreact calibrate; or a data set that has one."""
     camera: str
     """The camera's name; it must stand still."""
     pixel: tuple[float, float]
@@ -32,10 +33,16 @@ def run(arguments: list[str]) -> int:
     """Parse, locate, print, and return 0."""
     options = parse(LocateOptions, arguments, command="locate")
 
+    from foreact.console import warn
     from foreact.data.calibration import read_calibration
-    from foreact.data.locate import locate
+    from foreact.data.locate import locate, reach
+    from foreact.data.sidecar import read_sidecar
 
     column, row = options.pixel
-    x, y = locate(read_calibration(options.calibration), options.camera, column, row, options.size)
+    path = options.calibration
+    calibration = read_sidecar(path) if path.is_dir() else read_calibration(path)
+    x, y = locate(calibration, options.camera, column, row, options.size)
+    if calibration.arm is not None and (away := math.hypot(x, y)) > (most := reach(calibration.arm)):
+        warn(f"that is {away:.2f} m from the base, and the arm reaches {most:.2f} m at most")
     print(f"{x:.4f} {y:.4f}")
     return 0

@@ -6,6 +6,7 @@ Commands are imported only when they are called, so that `foreact --help` answer
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -76,6 +77,8 @@ options:
 
 def main() -> None:
     """Entry point of the `foreact` command."""
+    if logging.lastResort is not None:  # prints what the package warns of where no command has set up a log of its own
+        logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
     sys.exit(run(sys.argv[1:]))
 
 

@@ -9,6 +9,7 @@ import torch
 from foreact.data.sidecar import Sidecar, check_shape
 from foreact.errors import DataError, unknown_name
 from foreact.geometry.projection import plane_points
+from foreact.records import Arm
 
 
 def locate(
@@ -44,3 +45,8 @@ def locate(
     if math.isnan(x):
         raise DataError(f"column {column:g}, row {row:g} of camera '{camera}' looks past the table")
     return x, y
+
+
+def reach(arm: Arm) -> float:
+    """Return how far from its base's origin an arm's hand can be at most [m]: all of it stretched out in a line."""
+    return sum(math.hypot(*offset) for offset in (*arm.positions, arm.hand_position))

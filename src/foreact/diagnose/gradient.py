@@ -37,7 +37,7 @@ def judge_gradient(shares: dict[str, list[tuple[int, float]]]) -> Finding:
             title=title,
             verdict="gradient shares were not logged",
             severity="note",
-            remedy="train with --train.grad-share to see them by training step",
+            remedy="train with --train.grad-share, for more than --train.log-every steps, to see them by training step",
         )
     if COORDINATES in shares:
         values = shares[COORDINATES]

@@ -124,7 +124,8 @@ def judge_training_curve(measured: TrainingCurve | None, train: TrainConfig | No
             title=TITLE,
             verdict="there is no log of the run to read, or hardly any",
             severity="note",
-            remedy="examine the run's folder, which holds metrics.jsonl, not a checkpoint that lies alone",
+            remedy="examine the run's folder, which holds metrics.jsonl, not a checkpoint that lies alone; it logs "
+            "every --train.log-every",
         )
     lr = "" if train is None else f" (train.lr {train.lr:g})"
     lower = "a lower learning rate" + ("" if train is None else f": --train.lr {train.lr / 10:g}")

@@ -6,13 +6,19 @@ from torch import Tensor, nn
 
 from foreact.config import PolicyConfig
 
+_HAND_OVER = {
+    "strong": "'strong' adds them to every image token before each layer",
+    "film": "'film' adds what it makes of them to every cell of the pictures",
+}
+"""Ways of conditioning by which the coordinates reach the image tokens without attention."""
+
 
 class CueHead(nn.Module):
     """Recovers the normalised coordinates from tokens, pooled by attention with one learned query.
 
     From image tokens or decoder outputs this asks that the coordinates have reached them. From the coordinate
-    token's own output it asks nothing: the residual path hands it its answer (ACT.md 9), as it does with `strong` to
-    every token of the encoder. To the decoder's queries, which begin empty, nothing comes but by attention.
+    token's own output it asks nothing: the residual path hands it its answer (ACT.md 9), as it does with `strong` and
+    `film` to every image token. To the decoder's queries, which begin empty, nothing comes but by attention.
     """
 
     def __init__(self, dim: int, environment_dim: int) -> None:
@@ -33,11 +39,11 @@ def satisfied_for_free(config: PolicyConfig) -> str | None:
         return None
     if config.auxiliary_from == "cue_token":
         reason = "the coordinate's own token holds them whatever the policy does"
-    elif config.auxiliary_from == "image" and "strong" in config.conditioning:
-        reason = "'strong' adds them to every image token before each layer"
+    elif config.auxiliary_from == "image" and (ways := [way for way in _HAND_OVER if way in config.conditioning]):
+        reason = " and ".join(_HAND_OVER[way] for way in ways)
     else:
         return None
-    better = "decoder" if "strong" in config.conditioning else "image or decoder"
+    better = "decoder" if _HAND_OVER.keys() & set(config.conditioning) else "image or decoder"
     return (
         f"policy.auxiliary_from {config.auxiliary_from} is satisfied for free: {reason}, so the loss falls and the "
         f"chunk gains nothing; choose {better}"
