@@ -32,7 +32,9 @@ PYTHON = Path(".venv-lerobot/bin/python")
 """Made by `make test-lerobot`."""
 
 
-def train_lerobot(run: RunConfig, *, data: Path, out: Path, python: Path = PYTHON, threads: int = 1) -> None:
+def train_lerobot(
+    run: RunConfig, *, data: Path, out: Path, python: Path = PYTHON, threads: int = 1, device: str = "cpu"
+) -> None:
     """Train LeRobot's ACT on the episodes that ours would train on, or go on with an interrupted run.
 
     Same data set, budget, batch size, chunk, transformer, learning rate, schedule, decay and clipping as `run`. Not
@@ -44,6 +46,7 @@ def train_lerobot(run: RunConfig, *, data: Path, out: Path, python: Path = PYTHO
         out: The run's folder, LeRobot's `output_dir`; what it prints goes to `<out>.log`.
         python: The interpreter of LeRobot's environment.
         threads: To compute with.
+        device: As PyTorch names it.
 
     Raises:
         ConfigError: If the environment is missing.
@@ -55,7 +58,7 @@ def train_lerobot(run: RunConfig, *, data: Path, out: Path, python: Path = PYTHO
         options = {"config_path": config, "resume": "true"}
     else:
         shutil.rmtree(out, ignore_errors=True)  # interrupted before its first checkpoint, and LeRobot wants it absent
-        options = train_options(run, data=data, out=out)
+        options = train_options(run, data=data, out=out, device=device)
     out.parent.mkdir(parents=True, exist_ok=True)
     log = out.with_suffix(".log")
     with log.open("a") as file:
@@ -94,7 +97,7 @@ def _drop_old_checkpoints(out: Path) -> None:
     shutil.rmtree(last / "training_state")
 
 
-def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
+def train_options(run: RunConfig, *, data: Path, out: Path, device: str = "cpu") -> dict[str, Any]:
     """Return the options of `lerobot-train` that say the same as our recipe.
 
     Raises:
@@ -119,7 +122,7 @@ def train_options(run: RunConfig, *, data: Path, out: Path) -> dict[str, Any]:
         "dataset.video_backend": "pyav",
         "dataset.episodes": list(training),
         "policy.type": "act",
-        "policy.device": "cpu",
+        "policy.device": device,
         "policy.push_to_hub": "false",
         "policy.input_features": json.dumps(_input_features(select_features(source.features, policy))),
         "policy.vision_backbone": "resnet18",

@@ -55,7 +55,7 @@ class Machine:
     envs: int = 2
     """Simulating processes of evaluations."""
     device: str = "cpu"
-    """Of the policy in evaluations."""
+    """Of the policy in evaluations, and of LeRobot's training; ours takes the accelerator that there is."""
     lerobot_python: Path = PYTHON
 
 
@@ -140,7 +140,8 @@ def _train(cell: Cell, data: Path, out: Path, folder: Path, machine: Machine) ->
         return
     if cell.variant.by == "lerobot":
         with _stopwatch(folder):
-            train_lerobot(cell.run, data=data, out=out, python=machine.lerobot_python, threads=machine.threads)
+            python, threads, device = machine.lerobot_python, machine.threads, machine.device
+            train_lerobot(cell.run, data=data, out=out, python=python, threads=threads, device=device)
         return
     with _stopwatch(folder):
         result = train(cell.run, data=data, out=out, resume=steps > 0, cache_dir=machine.work / "cache")

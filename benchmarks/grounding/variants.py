@@ -32,6 +32,8 @@ def _data(name: str, of_level: str, *, episodes: int = DEMONSTRATIONS, paired: b
 
 
 CLUSTERED = {name: _data("clusters", name, positions="clusters") for name in LEVELS}
+TARGET_CLUSTERED = _data("target-clusters", "L1", positions="target_clusters")
+"""Seed 000's other form: the confuser anywhere."""
 UNIFORM = {name: _data("uniform", name) for name in LEVELS}
 MIXED = _data("mixed", "L2", episodes=500, min_separation=0.06)
 """What the quickstart records: L2 with other blocks as near as they stand at L1."""
@@ -197,6 +199,19 @@ CURES = (
 RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
 
+PAIRED_ORDER = _variant("paired-order", "token, paired sampling", SHORT)
+PAIRED_ORDER = replace(
+    PAIRED_ORDER,
+    run=replace(PAIRED_ORDER.run, train=replace(PAIRED_ORDER.run.train, sampling="paired")),
+)
+PAIRED_CONTRAST = replace(
+    PAIRED_ORDER,
+    name="paired-contrastive",
+    title="token + contrastive, paired sampling",
+    run=replace(PAIRED_ORDER.run, policy=replace(PAIRED_ORDER.run.policy, conditioning=("token", "contrastive"))),
+)
+"""What demonstrations of one scene with each block as target are for."""
+
 RESNET_BASELINE = _variant("resnet-baseline", "baseline, ResNet-18", RESNET)
 RESNET_RAW = _variant(
     "resnet-raw", "baseline, ResNet-18, coordinates not normalised", RESNET, environment_normalization="identity"
@@ -204,6 +219,24 @@ RESNET_RAW = _variant(
 RESNET_BEST = replace(_best("resnet-best", "best, ResNet-18", RESNET), samples_per_s=60)
 LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
 LEROBOT_LONG = _longer(LEROBOT, 3)
+FULL_SIZE = replace(
+    _variant(
+        "so101-token",
+        "baseline, the network of so101",
+        RunConfig(
+            policy=replace(
+                preset("so101").policy,
+                cameras=("overhead",),
+                chunk_size=COMPACT.policy.chunk_size,
+                n_action_steps=COMPACT.policy.n_action_steps,
+                pretrained_backbone_weights=None,
+            ),
+            train=RESNET.train,
+        ),
+    ),
+    samples_per_s=12,
+)
+"""51 million parameters, as seed 000's; at the study's pictures and chunk."""
 VIT = _variant(
     "vit", "baseline with a ViT (DINOv2 small, random)", RESNET, vision_backbone="dinov2_small", backbone_norm="frozen"
 )
@@ -283,17 +316,19 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
         *(cells(PAIRED[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
+        cells(PAIRED["L2"], (PAIRED_ORDER, PAIRED_CONTRAST), STANDARD),
         *(cells(ALONE[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
         cells(CLUSTERED["L1"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
         cells(CLUSTERED["L2"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
         cells(UNIFORM["L1"], (_short(BASELINE), _short(BEST), _short(UNCUED), _short(BLIND)), STANDARD),
         cells(UNIFORM["L2"], (VIT,), STANDARD),
+        cells(TARGET_CLUSTERED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
         cells(COPIED, (_short(BASELINE),), OF_CLUSTERS),
         cells(MISLED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
         cells(CLUSTERED["L1"], CURES[:-2], OF_CLUSTERS),
         cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
         cells(CLUSTERED["L1"], (BASELINE, BLIND), OF_CLUSTERS),
-        cells(COPIED, (_longer(BASELINE, 3),), OF_CLUSTERS),
+        cells(COPIED, (_longer(BASELINE, 3), FULL_SIZE), OF_CLUSTERS),
         cells(UNIFORM["L1"], CURES[:-2], STANDARD),
         cells(HARDEST_MORE, (PRESET_UNCUED,), CHOSEN),
         cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),

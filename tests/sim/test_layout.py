@@ -49,6 +49,19 @@ def test_clustered_blocks_stand_in_different_clusters() -> None:
         assert distance.min(axis=1).max() <= CLUSTER_RADIUS
 
 
+def test_with_the_target_alone_in_clusters_the_confuser_stands_anywhere() -> None:
+    """A cluster has less than a tenth of the workspace, so of uniform confusers most are outside of both."""
+    layouts = list(draw(level("L1", positions="target_clusters")))
+    targets, confusers = (
+        np.linalg.norm(np.stack(blocks)[:, None] - np.array(CLUSTERS), axis=-1)
+        for blocks in ([of.target for of in layouts], [of.confusers[0] for of in layouts])
+    )
+    assert targets.min(axis=1).max() <= CLUSTER_RADIUS
+    assert set(targets.argmin(axis=1)) == {0, 1}
+    assert (confusers.min(axis=1) > CLUSTER_RADIUS).mean() > 0.7
+    assert (confusers.argmin(axis=1) == targets.argmin(axis=1)).any(), "also near the target's own cluster"
+
+
 def test_targets_keep_away_from_excluded_positions_and_confusers_need_not() -> None:
     held_out = np.array([0.2, 0.05])
     layouts = draw(level("L1", exclude=(tuple(held_out),), exclude_radius=0.05))

@@ -324,6 +324,8 @@ def test_tasks_without_a_second_block_or_with_targets_at_given_places_cannot_be_
         RecordConfig(task=replace(TASK, positions=((0.2, 0.0),)), episodes=2, paired=True)
     with pytest.raises(ConfigError, match=r"choose task\.positions uniform"):
         RecordConfig(task=replace(TASK, positions="clusters", confusers=(1, 2)), episodes=2, paired=True)
+    with pytest.raises(ConfigError, match=r"choose task\.positions uniform"):
+        RecordConfig(task=replace(TASK, positions="target_clusters"), episodes=2, paired=True)
     RecordConfig(task=replace(TASK, positions="clusters"), episodes=2, paired=True)
 
 

@@ -41,7 +41,7 @@ class EvalOptions(ExecutorOptions):
     """One seed each."""
     seed: int = 10000
     """Seed of the first episode; each further one takes the next."""
-    positions: Literal["uniform", "clusters", "held-out"] | None = None
+    positions: Literal["uniform", "clusters", "target_clusters", "held-out"] | None = None
     """Where targets stand instead of the level's choice; `held-out` keeps away from every position in the training
     data. --task.positions takes a list."""
     held_out_distance: float = 0.005

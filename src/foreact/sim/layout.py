@@ -120,8 +120,8 @@ def _sample_bowl(rng: np.random.Generator) -> np.ndarray:
 def _sample_blocks(task: TaskConfig, n_confusers: int, rng: np.random.Generator) -> np.ndarray:
     """Return arrangements of the target and the confusers (N, 1 + n, 2) [m], not checked."""
     blocks = rng.uniform(*WORKSPACE, size=(_ARRANGEMENTS, 1 + n_confusers, 2))
-    if task.positions == "clusters":
-        n_clustered = min(2, 1 + n_confusers)
+    if task.positions in ("clusters", "target_clusters"):
+        n_clustered = min(2, 1 + n_confusers) if task.positions == "clusters" else 1
         centres = np.array(CLUSTERS)[rng.permuted(np.tile([0, 1], (_ARRANGEMENTS, 1)), axis=1)][:, :n_clustered]
         radius = CLUSTER_RADIUS * np.sqrt(rng.uniform(size=(_ARRANGEMENTS, n_clustered)))
         angle = rng.uniform(0, 2 * math.pi, size=(_ARRANGEMENTS, n_clustered))

@@ -45,10 +45,10 @@ class TaskConfig:
     """Tell where the bowl stands: the coordinates are then the cue's x and y and the bowl's, exactly."""
     looks: Literal["fixed", "vary"] = "fixed"
     """Light, colours and the overhead camera's pose: always the same, or different in each episode."""
-    positions: Literal["uniform", "clusters"] | tuple[tuple[float, float], ...] = "uniform"
+    positions: Literal["uniform", "clusters", "target_clusters"] | tuple[tuple[float, float], ...] = "uniform"
     """Where targets stand: uniform over the reachable workspace, in two small clusters, or at the positions listed.
 
-    The first confuser of a clustered task stands in the other cluster; all other confusers stand anywhere."""
+    With `clusters` the first confuser stands in the other cluster. All other confusers stand anywhere."""
     exclude: tuple[tuple[float, float], ...] = ()
     """Positions (x, y) [m] that targets keep away from, to hold them out of training or evaluation."""
     exclude_radius: float = 0.0
@@ -81,8 +81,8 @@ class TaskConfig:
         for name, choices in (("bowl", ("fixed", "random")), ("looks", ("fixed", "vary"))):
             _require(getattr(self, name) in choices, unknown_name(f"task.{name}", str(getattr(self, name)), choices))
         if isinstance(self.positions, str):
-            choices = ("uniform", "clusters")
-            _require(self.positions in choices, unknown_name("task.positions", self.positions, choices))
+            places = ("uniform", "clusters", "target_clusters")
+            _require(self.positions in places, unknown_name("task.positions", self.positions, places))
         else:
             _require(len(self.positions) > 0, "task.positions is empty; list at least one (x, y)")
         for camera in self.cameras:
