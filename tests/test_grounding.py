@@ -23,16 +23,22 @@ from benchmarks.grounding.run import Machine, run_cell
 from benchmarks.grounding.table import BEGIN, END, markdown, rows_of, write_between_markers
 from benchmarks.grounding.validation import judged
 from benchmarks.grounding.validation import markdown as validation_table
-from benchmarks.grounding.variants import GRID, HULL, LEROBOT, study
+from benchmarks.grounding.variants import GRID, HULL, LEROBOT, PRESET, study
 
 from foreact.config import RunConfig
+from foreact.data.sidecar import apply_calibration
 from foreact.data.source import open_source
 from foreact.errors import ConfigError, DataError
+from foreact.policy.inputs import network_features
+from foreact.presets import preset
+from foreact.records import Camera, Features
+from foreact.sim.calibration import calibration_of_task
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.layout import CLUSTER_RADIUS, CLUSTERS
 from foreact.sim.outcome import OUTCOMES
 from foreact.sim.record import RecordConfig
-from foreact.sim.task import level
+from foreact.sim.scene import ACTION_NAMES
+from foreact.sim.task import CAMERAS, TaskConfig, level
 
 SMALL = level("L1", cameras=("overhead",), overhead_size=(32, 32))
 
@@ -305,3 +311,29 @@ def test_pictures_are_small(tmp_path: Path) -> None:
         what: Any = ["L1"] if draw is draw_success else "L1"
         draw(rows, what, tmp_path / name)
         assert 1000 < (tmp_path / name).stat().st_size < 200_000
+
+
+@pytest.mark.parametrize(("name", "side"), [("compact-grounded", 128), ("so101-grounded", 480)])
+def test_the_presets_show_each_camera_cropped_and_whole_at_half_its_size(name: str, side: int) -> None:
+    """By hand, and as the study's cell has it, whose cameras are named."""
+    task = TaskConfig(overhead_size=(side, side), wrist_size=(side, side))
+    bare = Features(
+        action_names=ACTION_NAMES,
+        state_names=ACTION_NAMES,
+        environment_names=("x", "y"),
+        cameras=tuple(Camera(name=camera, height=side, width=side) for camera in CAMERAS),
+        fps=10.0,
+    )
+    simulated = apply_calibration(bare, calibration_of_task(task))
+    policy = preset(name).policy
+    seen = network_features(policy, simulated)
+    crop = round(policy.cue_crop * side)
+    assert {of.name: (of.height, of.width) for of in seen.cameras} == {
+        "overhead": (side // 2, side // 2),
+        "wrist": (side // 2, side // 2),
+        "overhead@cue": (crop, crop),
+        "wrist@cue": (crop, crop),
+    }
+    assert set(policy.conditioning) == {"token", "crop", "frame", "world"}
+    of_study = {field: getattr(PRESET.run.policy, field) for field in ("cue_crop_cameras", "cue_crop_full")}
+    assert network_features(replace(policy, **of_study), simulated) == seen

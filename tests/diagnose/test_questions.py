@@ -442,7 +442,7 @@ def test_the_worst_comes_first_and_equals_keep_their_order() -> None:
 
 def test_the_remedy_names_what_the_run_has_not_tried() -> None:
     plain = for_an_ignored_coordinate(PolicyConfig(), TrainConfig(steps=100), is_paired=False, explained=0.9)
-    assert plain.startswith("--policy.conditioning token crop frame")
+    assert plain.startswith("the preset so101-grounded, compact-grounded for small pictures")
     for word in ("foreact record --paired", "--train.sampling paired"):
         assert word in plain
     assert plain.endswith("more steps than 100 (--train.steps)")
@@ -459,7 +459,7 @@ def test_what_the_evidence_points_at_comes_before_what_is_to_be_tried() -> None:
     assert of_both[0].startswith("check that the coordinates are the target's in every episode")
     assert of_both[0].endswith("(these explain 12 % of where chunks go)")
     assert of_both[1].startswith("--policy.environment-normalization mean_std")
-    assert of_both[2].startswith("--policy.conditioning token crop frame")
+    assert of_both[2].startswith("the preset so101-grounded, compact-grounded for small pictures")
     unknown = for_an_ignored_coordinate(raw, None, is_paired=False, explained=None)
     assert unknown.startswith("--policy.environment-normalization mean_std")
     for unmeasured in ("strong", "contrastive"):

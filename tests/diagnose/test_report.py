@@ -65,7 +65,7 @@ def test_a_network_without_weights_at_its_coordinate_ignores_it_exactly(ignoring
     assert swap is not None
     assert swap.verdict.startswith("uses the coordinate: no: swap test 0 of 12")
     assert set(swap.evidence["share_of_the_way"]) == {0.0}
-    assert "--policy.conditioning token crop frame" in swap.remedy
+    assert "the preset so101-grounded, compact-grounded for small pictures" in swap.remedy
     sensitivity = ignoring.finding("sensitivity")
     assert sensitivity is not None
     assert sensitivity.evidence["gain_at_the_start"] == 0

@@ -237,6 +237,7 @@ def test_a_hint_names_the_better_way_where_the_data_allow_it(tiny_run: RunConfig
         (policy, replace(features, environment_names=())),
         (policy, replace(features, arm=None)),
         (policy, replace(features, cameras=uncalibrated)),
+        (policy, replace(features, cameras=())),
     ):
         assert better_conditioning(config, of) is None
 
@@ -254,9 +255,27 @@ def test_coordinates_out_of_view_are_warned_of(tiny_run: RunConfig, demos: Path)
 
     said = cues_out_of_view(policy, source.features, [in_mm(of) for of in episodes])
     assert said is not None
-    assert "camera overhead has the coordinates of 0 % of the frames in its picture" in said
+    assert "seldom in the picture (camera overhead in 0 %, camera wrist in 0 % of the frames)" in said
     half = cues_out_of_view(policy, source.features, [*episodes, *map(in_mm, episodes)])
     assert half is not None
-    assert " 50 % " in half
+    assert "(camera overhead in 50 % of the frames)" in half, "the wrist's sees the cue in every second frame as it is"
     for config in (replace(policy, conditioning=("token",)), replace(policy, use_environment_state=False)):
         assert cues_out_of_view(config, source.features, [in_mm(of) for of in episodes]) is None
+    untold = [replace(of, environment_state=None) for of in episodes]
+    assert cues_out_of_view(policy, replace(source.features, cameras=()), untold) is None
+
+
+def test_a_camera_on_the_hand_that_looks_away_is_warned_of(tiny_run: RunConfig, demos: Path) -> None:
+    """Turned by half a turn about its own vertical, it looks at the arm instead of the table."""
+    source = open_source(demos)
+    episodes = [source.episode(index) for index in source.episode_indices]
+    wrist = next(of for of in source.features.cameras if of.name == "wrist")
+    assert wrist.calibration is not None
+    w, x, y, z = wrist.calibration.quaternion
+    away = replace(wrist, calibration=replace(wrist.calibration, quaternion=(-y, -z, w, x)))
+    policy = replace(tiny_run.policy, conditioning=("token", "crop"))
+    assert cues_out_of_view(policy, source.features, episodes) is None
+    cameras = tuple(away if of is wrist else of for of in source.features.cameras)
+    said = cues_out_of_view(policy, replace(source.features, cameras=cameras), episodes)
+    assert said is not None
+    assert "(camera wrist in 0 % of the frames)" in said

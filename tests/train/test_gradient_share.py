@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from foreact.config import Conditioning, RunConfig
+from foreact.data.calibration import write_calibration
+from foreact.data.sidecar import read_sidecar
 from foreact.data.source import open_source
 from foreact.policy.inputs import with_cue
 from foreact.records import Batch
@@ -176,3 +178,19 @@ def test_training_is_the_same_bit_for_bit_with_the_shares(
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one), name
     assert not shares_of(tmp_path / "False")
+
+
+def test_a_crop_that_shows_nothing_has_no_share(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    """A norm over one grey divides by nearly nothing, so the gradient at it would drown all others."""
+    known = read_sidecar(demos)
+    overhead = known.cameras["overhead"]
+    aside = replace(known, cameras={**known.cameras, "overhead": replace(overhead, position=(5.0, 5.0, 1.0))})
+    write_calibration(tmp_path / "robot.yaml", replace(aside, scenes=None))
+    policy = replace(tiny_run.policy, conditioning=("token", "crop"), cue_crop_full=("overhead",))
+    run = RunConfig(policy=policy, train=replace(tiny_run.train, grad_share=True, steps=3))
+    train(run, data=demos, out=tmp_path / "run", cache_dir=cache_dir, calibration=tmp_path / "robot.yaml")
+    for shares in shares_of(tmp_path / "run"):
+        assert shares["overhead@cue"] == 0
+        assert min(shares["overhead"], shares["coordinates"]) > 0

@@ -33,7 +33,8 @@ def for_an_ignored_coordinate(
         )
     if not {"crop", "frame"} <= set(policy.conditioning):
         tries.append(
-            "--policy.conditioning token crop frame (crop needs a calibrated camera, frame the arm: --calibration)"
+            "the preset so101-grounded, compact-grounded for small pictures (it crops around the coordinate and acts "
+            "relative to it: needs a calibrated camera and the arm, --calibration)"
         )
     if not is_paired:
         tries.append("demonstrations of each scene with every block as target (foreact record --paired)")

@@ -70,6 +70,8 @@ class ObjectFrame(nn.Module):
     def features(features: Features) -> Features:
         """Return what the network sees of these features: other names and sizes of state and action."""
         arm = known_arm(features)
+        assert arm.gripper is not None
+        places("state", (arm.gripper,), features.state_names)  # raises where it is not there
         _has_goal(features)  # raises where coordinates are neither
         state = others(places("state", arm.joints, features.state_names), features.state_names)
         action = others(places("action", arm.joints, features.action_names), features.action_names)

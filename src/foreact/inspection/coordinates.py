@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 from foreact.finding import Finding, Severity
-from foreact.geometry.projection import are_in_view
 from foreact.inspection.coverage import Places
-from foreact.inspection.words import episodes_text
+from foreact.inspection.words import episodes_text, share_text
+from foreact.policy.sight import seldom_in_view
 from foreact.records import Features
 
 _NEAR = 0.05
 """The hand closes at most so far [m] from its coordinates, which are off by a centimetre or two, on something small."""
 _USUAL = 0.9
-"""The least share of episodes in which it does, and whose coordinates lie within a fixed camera's picture."""
+"""The least share of episodes in which it does."""
 _OTHERWISE: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "in millimetres": ((0.001, 0), (0, 0.001)),
     "in centimetres": ((0.01, 0), (0, 0.01)),
@@ -31,15 +30,16 @@ _OTHERWISE: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
 
 
 def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Finding:
-    """Hold each episode's coordinates against where the hand first closes, and against the fixed cameras' pictures.
+    """Hold coordinates against where the hand first closes, and against what the calibrated cameras see.
 
     Only where they are metres on a table that the arm and a camera are calibrated to; elsewhere they may mean anything.
     """
     question, title = "coordinates", "Do the coordinates say where the arm acts?"
     told = {index: of.coordinates for index, of in places.items() if of.coordinates is not None}
-    fixed = [of for of in features.cameras if of.calibration is not None and of.calibration.mounted_on == "base"]
+    seeing = sorted({name for of in places.values() for name in of.in_view})
+    shares = {name: float(np.mean([of.in_view[name] for of in places.values() if of.in_view])) for name in seeing}
     closed = [index for index in told if places[index].closing_hand is not None]
-    if not told or not any(of.calibration for of in features.cameras) or not (closed or fixed):
+    if not told or not any(of.calibration for of in features.cameras) or not (closed or shares):
         reason = "no camera is calibrated" if told else "the data have none"
         return Finding(question=question, title=title, verdict=f"cannot tell: {reason}", severity="note")
 
@@ -76,19 +76,13 @@ def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Findi
             remedies.append(
                 "look whether these coordinates are their own: a policy cannot be better than what it is told"
             )
-    for camera in fixed:
-        assert camera.calibration is not None
-        height = np.full((len(told), 1), features.environment_height)
-        points = torch.from_numpy(np.hstack([np.array(list(told.values())), height]))
-        size = camera.height, camera.width
-        inside = are_in_view(camera.calibration, points, size)
-        share = float(inside.double().mean())
-        evidence[f"within_the_picture_of_{camera.name}"] = share
-        said.append(f"{int(inside.sum())} of {len(told)} lie within the picture of {camera.name}")
-        if share < _USUAL:
-            warnings.append("a crop around the others shows little or nothing")
-            if not remedies:
-                remedies.append(f"look at the calibration of {camera.name}: `foreact view` marks where it sees the cue")
+    for camera, share in shares.items():
+        evidence[f"share_of_frames_in_view_of_{camera}"] = share
+        said.append(f"{camera} has them in its picture in {share_text(share, 1)} of the frames")
+    for camera in seldom_in_view(features, shares):
+        warnings.append(f"{camera} is not where its calibration says, or the coordinates are not where the arm acts")
+        if not remedies:
+            remedies.append(f"look at the calibration of {camera}, position and quaternion: a crop of it shows nothing")
     severity: Severity = "fault" if faults else "warning" if warnings else "fine"
     return Finding(
         question=question,

@@ -104,7 +104,7 @@ class Inputs(nn.Module):
         self.network_features = network_features(config, features)
         self.normalizer = Normalizer(config, self.network_features, statistics)
         self.frame = ObjectFrame(features) if "frame" in self._ways else None
-        self._hand = _hand_pose(features)
+        self._hand = hand_pose(features)
         self._cropped = _cropped(config, features)
         self._beside_crops = _beside_crops(config, features)
 
@@ -350,8 +350,8 @@ def _on_hand(features: Features) -> set[str]:
     return {c.name for c in features.cameras if c.calibration is not None and c.calibration.mounted_on == "hand"}
 
 
-def _hand_pose(features: Features) -> _Hand | None:
-    """Where the hand is, if a camera is mounted on it: recorded where the state has that, else from the joints."""
+def hand_pose(features: Features) -> _Hand | None:
+    """Return what says where the hand is, if a camera is on it: recorded where the state has that, else the joints."""
     if not _on_hand(features) or not features.state_names:
         return None
     if features.recorded_pose is not None:
@@ -365,7 +365,7 @@ def _cropped(config: PolicyConfig, features: Features) -> tuple[str, ...]:
     """Cameras that are cropped around the cue."""
     if "crop" not in _ways(config, features):
         return ()
-    hand = _hand_pose(features)
+    hand = hand_pose(features)
     usable = [camera.name for camera in features.cameras if _usable(camera, hand)]
     if config.cue_crop_cameras is None:
         on_hand = _on_hand(features)
@@ -436,7 +436,7 @@ def _left_out(config: PolicyConfig, features: Features) -> str | None:
 
 def _unusable(features: Features) -> list[str]:
     """Name each camera whose place is not known, and what is missing."""
-    hand = _hand_pose(features)
+    hand = hand_pose(features)
     return [_what_is_missing(camera) for camera in features.cameras if not _usable(camera, hand)]
 
 

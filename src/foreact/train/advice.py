@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from foreact.config import PolicyConfig
-from foreact.geometry.projection import are_in_view
-from foreact.policy.inputs import IN_PICTURES, why_not
+from foreact.policy.inputs import CUE_DIM, IN_PICTURES, why_not
+from foreact.policy.sight import cue_in_view, seldom_in_view
 from foreact.presets import preset
 from foreact.records import Episode, Features
-
-_USUAL = 0.9
-"""The least share of frames whose coordinates a fixed camera has in view."""
 
 
 def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
@@ -26,7 +22,8 @@ def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
     """
     grounded = "so101-grounded"
     is_token_alone = config.use_environment_state and set(config.conditioning) == {"token"}
-    if not is_token_alone or why_not(preset(grounded).policy, features) is not None:
+    has_both = bool(features.cameras) and features.environment_dim >= CUE_DIM
+    if not (is_token_alone and has_both) or why_not(preset(grounded).policy, features) is not None:
         return None
     return (
         "the coordinates are one token, which a policy may follow only roughly; a camera and the arm are calibrated, "
@@ -36,27 +33,21 @@ def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
 
 
 def cues_out_of_view(config: PolicyConfig, features: Features, episodes: Sequence[Episode]) -> str | None:
-    """Return a warning where coordinates lie outside of a fixed camera's picture, in which the policy looks for them.
+    """Return a warning where coordinates lie outside of a camera's picture, in which the policy looks for them.
 
     Args:
         config: The policy's.
         features: As selected from the data.
-        episodes: Without pictures; their coordinates are what is looked at.
+        episodes: Without pictures; their states and coordinates are what is looked at.
     """
     if not (config.use_environment_state and IN_PICTURES & set(config.conditioning)):
         return None
-    told = [of.environment_state[:, :2] for of in episodes if of.environment_state is not None]
-    places = np.concatenate(told)
-    height = np.full((len(places), 1), features.environment_height)
-    points = torch.from_numpy(np.hstack([places, height]))
-    for camera in features.cameras:
-        if camera.calibration is None or camera.calibration.mounted_on == "hand":
-            continue
-        share = float(are_in_view(camera.calibration, points, (camera.height, camera.width)).double().mean())
-        if share < _USUAL:
-            return (
-                f"camera {camera.name} has the coordinates of {100 * share:.0f} % of the frames in its picture, and "
-                "conditioning on pictures has nothing to look at in the others: `foreact inspect` says whether "
-                "coordinates or calibration are wrong"
-            )
-    return None
+    seen = [cue_in_view(features, episode) for episode in episodes]
+    shares = {camera: float(np.concatenate([of[camera] for of in seen]).mean()) for camera in seen[0]}
+    seldom = [f"camera {name} in {100 * shares[name]:.0f} %" for name in seldom_in_view(features, shares)]
+    if not seldom:
+        return None
+    return (
+        f"coordinates are seldom in the picture ({', '.join(seldom)} of the frames), and conditioning on pictures has "
+        "nothing to look at in the others: `foreact inspect` says whether coordinates or calibration are wrong"
+    )

@@ -70,8 +70,16 @@ class GradientShare:
         return torch.from_numpy(self._statistics[f"{ROBOT}{key}"].std).to(like)
 
     def _at(self, camera: Camera) -> Tensor:
-        """The gradient at a camera's colours and depth."""
-        colours = [_gradient(of.images[camera.name])[:, : camera.channels - camera.cue_map] for of in self._pictures]
+        """The gradient at a camera's colours and depth; none at a picture that is hidden, or a crop that shows nothing.
+
+        A norm over one grey divides by nearly nothing: the gradient there is enormous, and says nothing.
+        """
+        planes = slice(0, camera.channels - camera.cue_map)
+        shown = [of.images[camera.name][:, planes] for of in self._pictures]
+        colours = [
+            _gradient(of.images[camera.name])[:, planes] * (image.detach() != 0).flatten(1).any(1)[:, None, None, None]
+            for of, image in zip(self._pictures, shown, strict=True)
+        ]
         # The counterfactual is shown the same picture, but another crop of it.
         return torch.stack(colours).sum(dim=0) if camera.view_of is None else torch.cat(colours)
 
