@@ -3,9 +3,10 @@
 import json
 import math
 import re
-from typing import Any
+from typing import Any, get_args
 
 from explain.results import RESULTS, cells
+from foreact.config import Conditioning
 from foreact.intervals import wilson
 from foreact.sim.task import level
 from pages import ROOT
@@ -117,3 +118,14 @@ def test_the_diagnosed_runs_are_counted_as_in_the_table() -> None:
 def test_swaps_of_the_presets_policies_are_counted_in_conditioning() -> None:
     found = [json.loads(path.read_text())["diagnosis"]["swap"] for path in sorted(RESULTS.glob("*_preset_s?.json"))]
     assert f"went there in {total(found, 'obeyed')} of {total(found, 'trials')} trials" in prose("conditioning.md")
+
+
+def test_the_table_of_ways_says_what_each_reached() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]*\| ([\d.]+), ([\d.]+) % \|", (ROOT / "docs/conditioning.md").read_text(), re.M
+    )
+    assert {way for way, _, _ in rows} == set(get_args(Conditioning))
+    cells = {"token": "baseline-short", "crop": "crop-short"}
+    for way, at_l1, at_l2 in rows:
+        of = study(f"uniform-L2_{cells.get(way, way)}_s0")
+        assert (float(at_l1), float(at_l2)) == (of["L1"]["successes"] / 2, of["L2"]["successes"] / 2), way
