@@ -140,6 +140,8 @@ PRESET_BLIND = _variant("preset-blind", "preset compact-grounded without picture
 PRESET_UNCUED = _variant(
     "preset-uncued", "preset compact-grounded without coordinates", _GROUNDED, use_environment_state=False
 )
+PRESET_UNCUED = replace(PRESET_UNCUED, samples_per_s=66)
+"""Both cameras' full pictures: nothing says where to crop."""
 
 _REAL = preset("so101-grounded")
 SO101_GROUNDED = Variant(
