@@ -137,10 +137,10 @@ PRESET = Variant(
 block before the jaws, and then the bowl."""
 
 PRESET_BLIND = _variant("preset-blind", "preset compact-grounded without pictures", _GROUNDED, cameras=())
-PRESET_UNCUED = _variant(
-    "preset-uncued", "preset compact-grounded without coordinates", _GROUNDED, use_environment_state=False
+PRESET_UNCUED = replace(
+    _variant("preset-uncued", "preset compact-grounded without coordinates", _GROUNDED, use_environment_state=False),
+    samples_per_s=66,
 )
-PRESET_UNCUED = replace(PRESET_UNCUED, samples_per_s=66)
 """Both cameras' full pictures: nothing says where to crop."""
 
 _REAL = preset("so101-grounded")
@@ -201,16 +201,10 @@ CURES = (
 RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
 
-PAIRED_ORDER = _variant("paired-order", "token, paired sampling", SHORT)
-PAIRED_ORDER = replace(
-    PAIRED_ORDER,
-    run=replace(PAIRED_ORDER.run, train=replace(PAIRED_ORDER.run.train, sampling="paired")),
-)
-PAIRED_CONTRAST = replace(
-    PAIRED_ORDER,
-    name="paired-contrastive",
-    title="token + contrastive, paired sampling",
-    run=replace(PAIRED_ORDER.run, policy=replace(PAIRED_ORDER.run.policy, conditioning=("token", "contrastive"))),
+_PAIRED = RunConfig(policy=SHORT.policy, train=replace(SHORT.train, sampling="paired"))
+PAIRED_ORDER = _variant("paired-order", "token, paired sampling", _PAIRED)
+PAIRED_CONTRAST = _variant(
+    "paired-contrastive", "token + contrastive, paired sampling", _PAIRED, conditioning=("token", "contrastive")
 )
 """What demonstrations of one scene with each block as target are for."""
 

@@ -16,13 +16,18 @@ def foreact(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, timeout=300)
 
 
+def in_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from foreact.cli.main import run; run(['--help']);"
         "loaded = {name.split('.')[0] for name in sys.modules};"
         "print(sorted(loaded & {'torch', 'lightning', 'numpy', 'mujoco', 'tyro'}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = in_python(code)
     assert done.stdout.strip().endswith("[]")
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
@@ -33,7 +38,7 @@ def test_what_the_package_logs_as_a_warning_looks_like_one() -> None:
         "try: main()\n"
         "except SystemExit: logging.getLogger('foreact.policy').warning('%s: not calibrated', 'camera wrist')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = in_python(code)
     assert done.stderr == "warning: camera wrist: not calibrated\n"
 
 
@@ -45,7 +50,7 @@ def test_a_commands_help_needs_no_torch(name: str) -> None:
         "except SystemExit: pass\n"
         "print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = in_python(code)
     assert done.stdout.strip().endswith("False"), done.stderr
     assert f"foreact {name}" in done.stdout
 
@@ -92,7 +97,7 @@ def test_a_missing_extra_is_named_with_the_command_to_type(tmp_path: Path) -> No
         f"{hiding('mujoco')}from foreact.cli.main import run\n"
         f"sys.exit(run(['record', {str(tmp_path / 'x')!r}, '--episodes', '1']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = in_python(code)
     assert done.returncode == 1
     assert done.stderr == "error: package 'mujoco' is not installed; type: pip install 'foreact[sim]'\n"
 

@@ -30,6 +30,11 @@ def quickstart_policies() -> list[dict[str, Any]]:
     return [of for of in evaluations if of["name"] == "policy"]
 
 
+def swaps(cells: str) -> list[dict[str, Any]]:
+    """What `foreact diagnose` counted in its swap test, of each cell whose name matches a pattern."""
+    return [json.loads(path.read_text())["diagnosis"]["swap"] for path in sorted(RESULTS.glob(f"{cells}.json"))]
+
+
 def total(of: list[dict[str, Any]], what: str) -> int:
     return sum(condition[what] for condition in of)
 
@@ -71,7 +76,7 @@ def test_the_click_tutorials_figures_are_those_of_the_study_and_of_the_quickstar
 
 
 def test_what_is_said_to_be_reached_is_what_the_defaults_three_policies_did() -> None:
-    pages, readme = prose("grounding.md"), " ".join((ROOT / "README.md").read_text().split())
+    pages, readme = prose("grounding.md"), prose("../README.md")
     seeds = [study(f"more-L3_preset_s{seed}") for seed in range(3)]
     for name in ("L1", "L2", "L3", "L2, 3 confusers"):
         each = [of[name]["successes"] for of in seeds]
@@ -87,10 +92,8 @@ def test_what_is_said_to_be_reached_is_what_the_defaults_three_policies_did() ->
     wrong, tried = (total([of for seed in seeds for of in seed.values()], what) for what in ("confusions", "episodes"))
     assert f"{wrong} of {tried} (" in pages
     assert f"takes the wrong block in {wrong} of {tried} (" in readme
-    swaps = [
-        json.loads((RESULTS / f"more-L3_preset_s{seed}.json").read_text())["diagnosis"]["swap"] for seed in range(3)
-    ]
-    assert f"{total(swaps, 'obeyed')} of {total(swaps, 'trials')} (" in pages
+    found = swaps("more-L3_preset_s?")
+    assert f"{total(found, 'obeyed')} of {total(found, 'trials')} (" in pages
 
 
 def test_the_rows_beside_the_default_are_those_of_the_study() -> None:
@@ -107,7 +110,7 @@ def test_the_rows_beside_the_default_are_those_of_the_study() -> None:
 
 
 def test_the_diagnosed_runs_are_counted_as_in_the_table() -> None:
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    readme = prose("../README.md")
     counts = re.findall(r"(\d+) of (\d+) (?:collapsed|good) runs are called rightly", prose("grounding.md"))
     (seen, collapsed), (rightly, good) = counts
     (neither,) = re.findall(r"(\d+) neither", prose("grounding.md"))
@@ -117,7 +120,7 @@ def test_the_diagnosed_runs_are_counted_as_in_the_table() -> None:
 
 
 def test_swaps_of_the_presets_policies_are_counted_in_conditioning() -> None:
-    found = [json.loads(path.read_text())["diagnosis"]["swap"] for path in sorted(RESULTS.glob("*_preset_s?.json"))]
+    found = swaps("*_preset_s?")
     assert f"went there in {total(found, 'obeyed')} of {total(found, 'trials')} trials" in prose("conditioning.md")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from foreact.finding import Finding
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import episodes_text
-from foreact.policy.sight import cue_in_view
+from foreact.policy.sight import CueSight
 from foreact.records import Arm, Episode, Features
 from foreact_runtime import keys
 from foreact_runtime.kinematics import InverseKinematics
@@ -53,7 +53,7 @@ class PlaceFinder:
 
     def __init__(self, features: Features) -> None:
         """Take what the data set says of coordinates and arm."""
-        self._features = features
+        self._sight = CueSight(features)
         arm = features.arm
         knows_arm = arm is not None and set(arm.joints) <= set(features.state_names)
         self._arm: Arm | None = arm if knows_arm else None
@@ -70,7 +70,7 @@ class PlaceFinder:
             closing_hand=self._hand(state, closing),
             start_state=None if state is None else state[0].astype(np.float64),
             closing_state=None if state is None or closing is None else state[closing].astype(np.float64),
-            in_view={name: float(seen.mean()) for name, seen in cue_in_view(self._features, episode).items()},
+            in_view={name: float(seen.mean()) for name, seen in self._sight.frames(episode).items()},
         )
 
     def _hand(self, state: np.ndarray | None, frame: int | None) -> np.ndarray | None:

@@ -175,7 +175,7 @@ class Inputs(nn.Module):
         cue = torch.cat([batch.environment_state[:, :CUE_DIM], height], dim=1)
         pixels = {}
         for camera in self.features.cameras:
-            if _usable(camera, self._hand):
+            if is_placed(camera, self._hand):
                 assert camera.calibration is not None
                 at, in_front = project(camera.calibration, cue, (camera.height, camera.width), hand)
                 pixels[camera.name] = torch.where(in_front[:, None], at, -10.0 * camera.width)
@@ -342,7 +342,8 @@ def _side(config: PolicyConfig, camera: Camera) -> int:
     return max(1, round(config.cue_crop * camera.height))
 
 
-def _usable(camera: Camera, hand: _Hand | None) -> bool:
+def is_placed(camera: Camera, hand: _Hand | None) -> bool:
+    """Return whether it is known where a camera is, given what says where the hand is."""
     return camera.calibration is not None and (camera.calibration.mounted_on == "base" or hand is not None)
 
 
@@ -366,7 +367,7 @@ def _cropped(config: PolicyConfig, features: Features) -> tuple[str, ...]:
     if "crop" not in _ways(config, features):
         return ()
     hand = hand_pose(features)
-    usable = [camera.name for camera in features.cameras if _usable(camera, hand)]
+    usable = [camera.name for camera in features.cameras if is_placed(camera, hand)]
     if config.cue_crop_cameras is None:
         on_hand = _on_hand(features)
         return tuple(name for name in usable if name not in on_hand or _stays_beside(config, name))
@@ -437,7 +438,7 @@ def _left_out(config: PolicyConfig, features: Features) -> str | None:
 def _unusable(features: Features) -> list[str]:
     """Name each camera whose place is not known, and what is missing."""
     hand = hand_pose(features)
-    return [_what_is_missing(camera) for camera in features.cameras if not _usable(camera, hand)]
+    return [_what_is_missing(camera) for camera in features.cameras if not is_placed(camera, hand)]
 
 
 def _what_is_missing(camera: Camera) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from foreact.config import PolicyConfig
 from foreact.policy.inputs import CUE_DIM, IN_PICTURES, why_not
-from foreact.policy.sight import cue_in_view, seldom_in_view
+from foreact.policy.sight import CueSight, seldom_in_view
 from foreact.presets import preset
 from foreact.records import Episode, Features
 
@@ -42,7 +42,8 @@ def cues_out_of_view(config: PolicyConfig, features: Features, episodes: Sequenc
     """
     if not (config.use_environment_state and IN_PICTURES & set(config.conditioning)):
         return None
-    seen = [cue_in_view(features, episode) for episode in episodes]
+    sight = CueSight(features)
+    seen = [sight.frames(episode) for episode in episodes]
     shares = {camera: float(np.concatenate([of[camera] for of in seen]).mean()) for camera in seen[0]}
     seldom = [f"camera {name} in {100 * shares[name]:.0f} %" for name in seldom_in_view(features, shares)]
     if not seldom:

@@ -75,14 +75,16 @@ class GradientShare:
         A norm over one grey divides by nearly nothing: the gradient there is enormous, and says nothing.
         """
         planes = slice(0, camera.channels - camera.cue_map)
-        shown = [of.images[camera.name][:, planes] for of in self._pictures]
-        colours = [
-            _gradient(of.images[camera.name])[:, planes] * (image.detach() != 0).flatten(1).any(1)[:, None, None, None]
-            for of, image in zip(self._pictures, shown, strict=True)
-        ]
+        images = [of.images[camera.name] for of in self._pictures]
+        colours = [_gradient(of)[:, planes] * _shows_something(of[:, planes].detach()) for of in images]
         # The counterfactual is shown the same picture, but another crop of it.
         return torch.stack(colours).sum(dim=0) if camera.view_of is None else torch.cat(colours)
 
 
 def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def _shows_something(image: Tensor) -> Tensor:
+    """Return which of the pictures (B, C, H, W) are not 0 throughout, (B, 1, 1, 1)."""
+    return (image != 0).flatten(1).any(1)[:, None, None, None]
