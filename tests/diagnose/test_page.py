@@ -91,7 +91,7 @@ def test_the_keys_on_the_page_are_those_of_the_file(written: Path) -> None:
     ("question", "thresholds"),
     [
         ("coordinate", [f"{100 * response.LEAST_EXPLAINED:.0f} %", f"{response.MANY} episodes"]),
-        ("swap", [f"{100 * swap.IGNORED:.0f} %", f"{100 * swap.USED:.0f} %"]),
+        ("swap", [f"{100 * of:.0f} %" for of in (swap.IGNORED, swap.USED, swap.USED_WHERE_EMPTY)]),
         (
             "sensitivity",
             [

@@ -123,6 +123,12 @@ def test_the_swap_test_says_what_it_found_and_where_no_block_is_known() -> None:
     assert no.verdict == "uses the coordinate: no: swap test 3 of 200 (95 % interval 1 to 4 %)"
     assert (no.severity, no.remedy) == ("fault", "more steps")
     assert test_with(100, "confuser").verdict.startswith("uses the coordinate: partly: swap test 100 of 200")
+    # 90 of 100 where another block stands; at an empty place, which the picture contradicts, 75.
+    assert test_with(179, "paired").severity == "warning"
+    assert test_with(180, "paired").severity == "fine"
+    assert test_with(149, "elsewhere").verdict.startswith("uses the coordinate: partly: swap test 149 of 200")
+    assert test_with(150, "elsewhere").severity == "fine"
+    assert test_with(49, "elsewhere").severity == "fault", "what ignores the coordinate does so there too"
     yes = test_with(197, "elsewhere")
     assert yes.verdict.startswith("uses the coordinate: yes: swap test 197 of 200")
     assert yes.verdict.endswith("in 200 of them no block is known at the place named")

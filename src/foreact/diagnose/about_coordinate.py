@@ -12,7 +12,7 @@ from foreact.diagnose.probe import FEWER, Probe
 from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import clear, fitted_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
-from foreact.diagnose.swap import USED, judge_swap, swap_test
+from foreact.diagnose.swap import judge_swap, swap_test
 from foreact.finding import Finding
 from foreact.policy.checkpoint import CheckpointMeta
 
@@ -36,7 +36,7 @@ def about_the_coordinate(
     obeys = False
     if response is not None and len(trials.episode):
         swapped = swap_test(probe, response, trials)
-        obeys = swapped.rate >= USED
+        obeys = swapped.is_passed
         findings.append(judge_swap(swapped, remedy))
     elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < IGNORED:
         findings.append(_unmoved(change, remedy))

@@ -6,6 +6,10 @@ the data (response.py), so the test also works for chunks that end before the bl
 not known. A policy that ignores the coordinate does not move, and scores 0 wherever it goes; one that obeys moves by
 the whole way, and scores 1. Going to the nearer of two blocks by chance, or by sight, counts for nothing.
 
+Where the data show no second block, the place named is an empty one, and the block stands in sight elsewhere: what the
+policy sees contradicts what it is told, as no demonstration did, and the best of them follow their eyes now and then.
+Fewer obeyed trials show there that the coordinate is used.
+
 A chunk that moves as it should may still end somewhere else. Where the arm is known, and the demonstrations
 themselves end at their own blocks, the chunks must also end nearer to the named place than to the own one.
 """
@@ -27,6 +31,8 @@ HALF = 0.5
 """Share of a demonstration's way from which the reached point is nearer to the named block's end of it."""
 USED, IGNORED = 0.9, 0.25
 """Share of trials from which the coordinate counts as used, and below which as ignored."""
+USED_WHERE_EMPTY = 1 - IGNORED
+"""As `USED`, of trials that name a place where no block is known."""
 SAME_HEIGHT = 0.01
 """Metres: a hand that is as much above its lowest point has come down."""
 
@@ -66,6 +72,17 @@ class SwapTest:
     def rate(self) -> float:
         """Share of obeyed trials."""
         return self.obeyed / len(self.way)
+
+    @property
+    def needed(self) -> float:
+        """Share of obeyed trials from which the coordinate counts as used, by what is known of the places named."""
+        empty = self.trials.kind.count("elsewhere") / len(self.way)
+        return USED + empty * (USED_WHERE_EMPTY - USED)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether the coordinate counts as used."""
+        return self.rate >= self.needed
 
     @property
     def nearer_to_named(self) -> int | None:
@@ -134,7 +151,7 @@ def judge_swap(test: SwapTest, remedy: str) -> Finding:
     """Put a swap test into words; `remedy` is what helps where the coordinate is not used."""
     n = len(test.way)
     low, high = wilson(test.obeyed, n)
-    answer, severity = _answer(test.rate)
+    answer, severity = _answer(test.rate, test.needed)
     kinds = {kind: test.trials.kind.count(kind) for kind in KINDS if kind in test.trials.kind}
     verdict = (
         f"uses the coordinate: {answer}: swap test {test.obeyed} of {n} "
@@ -143,6 +160,7 @@ def judge_swap(test: SwapTest, remedy: str) -> Finding:
     evidence: dict[str, Any] = {
         "obeyed": test.obeyed,
         "trials": n,
+        "needed": test.needed,
         "wilson_95": [low, high],
         "mean_share_of_the_way": float(test.way.mean()),
         "named_places": {KINDS[kind]: count for kind, count in kinds.items()},
@@ -159,7 +177,7 @@ def judge_swap(test: SwapTest, remedy: str) -> Finding:
             verdict += (
                 f", which judges nothing: of the demonstrations only {demonstrated} end nearer to their own place"
             )
-        elif SEVERITIES.index(elsewhere := _answer(nearer / n)[1]) < SEVERITIES.index(severity):
+        elif SEVERITIES.index(elsewhere := _answer(nearer / n, test.needed)[1]) < SEVERITIES.index(severity):
             severity = elsewhere
             verdict += ": it answers to the coordinate and goes somewhere else"
             remedies.insert(0, _ELSEWHERE)
@@ -187,7 +205,7 @@ def judge_swap(test: SwapTest, remedy: str) -> Finding:
 _ELSEWHERE = "mend what is said of pictures, normalisation and ranges, which move all chunks alike; then train longer"
 
 
-def _answer(rate: float) -> tuple[str, Severity]:
-    if rate >= USED:
+def _answer(rate: float, needed: float) -> tuple[str, Severity]:
+    if rate >= needed:
         return "yes", "fine"
     return ("no", "fault") if rate < IGNORED else ("partly", "warning")
