@@ -32,7 +32,7 @@ from foreact.sim.scene import ACTION_NAMES
 from foreact.sim.task import CAMERAS, TaskConfig
 
 BASELINE = "token"
-_SINGLE = ("crop", "film", "strong", "heatmap", "world", "frame")
+_SINGLE = ("auxiliary", "contrastive", "crop", "film", "strong", "heatmap", "world", "frame")
 WAYS: Mapping[str, Mapping[str, Any]] = {
     BASELINE: {},
     **{f"token + {way}": {"conditioning": ("token", way)} for way in _SINGLE},
@@ -54,7 +54,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     },
     "token, ViT (DINOv2 small)": {"vision_backbone": "dinov2_small", "backbone_norm": "frozen"},
 }
-"""Changes of a preset's policy; `auxiliary` and `contrastive` leave inference as it is."""
+"""Changes of a preset's policy; `auxiliary` and `contrastive` leave the network at inference as it is."""
 _FORWARD = 0.02
 
 
