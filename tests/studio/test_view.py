@@ -21,12 +21,13 @@ from foreact.data.source import open_source
 from foreact.deploy.load import load_policy
 from foreact.errors import ConfigError, DataError
 from foreact.records import Calibration
+from foreact.sim.backend import mujoco
 from foreact.sim.delayed import Delay, delayed_episode
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.evaluation import Evaluation
 from foreact.sim.kinematics import Kinematics
 from foreact.sim.rollout import rollout
-from foreact.sim.scene import ACTION_NAMES, GRIP_IN_GRIPPER
+from foreact.sim.scene import ACTION_NAMES, GRIP_IN_GRIPPER, JOINTS
 from foreact.sim.task import level, task_for_features
 from foreact.studio import quickstart
 from foreact.studio.drawing import stretches, to_pixels
@@ -36,6 +37,7 @@ from foreact.studio.view import View, name_of, view_episode, view_policy_on_data
 from foreact.studio.view_figures import draw_curves, draw_paths, draw_strip
 from foreact.studio.view_video import picture_places, write_view_video
 from foreact_runtime.keys import ENVIRONMENT_STATE, STATE, image_key
+from foreact_runtime.kinematics import quaternion_matrix
 from foreact_runtime.limits import Limits
 from foreact_runtime.observation import Observation
 from pages import ROOT, page_blocks
@@ -125,6 +127,48 @@ def test_the_hands_path_is_mujocos_and_the_cue_the_recorded_coordinate(sim_recor
     np.testing.assert_allclose(lines(side, "hand")[0], (hand[:, 0], hand[:, 2]), atol=1e-3)
     x, y = 100 * episode.environment_state[0]
     np.testing.assert_allclose(np.ravel(lines(above, "cue")[0]), (-y, x), atol=1e-4)
+
+
+def test_a_camera_on_the_hand_is_where_mujoco_has_it_in_each_tick(sim_recording: Path) -> None:
+    source = open_source(sim_recording)
+    view, states = view_episode(source, 0), source.episode(0).state
+    assert states is not None
+    env = PickPlaceEnv(TASK)
+    env.close()  # the model stays
+    data, camera = mujoco.MjData(env.model), env.model.camera("wrist").id
+    joints = [int(env.model.joint(name).qposadr[0]) for name in JOINTS]
+    assert len(view.calibrations["wrist"]) == len(states)
+    for placed, state in zip(view.calibrations["wrist"], states, strict=True):
+        data.qpos[joints] = state
+        mujoco.mj_forward(env.model, data)
+        np.testing.assert_allclose(placed.position, data.cam_xpos[camera], atol=1e-5)
+        forward = quaternion_matrix(placed.quaternion)[:, 2]
+        np.testing.assert_allclose(forward, -data.cam_xmat[camera].reshape(3, 3)[:, 2], atol=1e-5)
+    assert len(set(view.calibrations["overhead"])) == 1
+
+
+def test_the_cue_is_drawn_into_the_pictures_of_the_camera_on_the_hand_while_they_show_its_place(
+    sim_recording: Path, tmp_path: Path
+) -> None:
+    view = replace(view_episode(open_source(sim_recording), 0), predictions=())
+    wrist, place = view.calibrations["wrist"], picture_places(view.sizes)["wrist"]
+    assert view.cue is not None
+    drawn = []
+    for name, of in (("marked", view), ("plain", replace(view, calibrations={}))):
+        write_view_video(of, tmp_path / f"{name}.mp4")
+        left, top, right, bottom = place.left, place.top, place.left + place.width, place.top + place.height
+        drawn.append([frame[top:bottom, left:right].astype(int) for frame in decoded(tmp_path / f"{name}.mp4")])
+    middles = []
+    for tick, (marked, plain) in enumerate(zip(*drawn, strict=True)):
+        rows, columns = np.nonzero(np.abs(marked - plain).sum(axis=2) > 150)  # compression changes less
+        x, y = to_pixels(wrist[tick], view.cue[tick : tick + 1])[0] * place.width / wrist[tick].size[1]
+        ring = 9  # its radius and its line
+        if ring < x < place.width - ring and ring < y < place.height - ring:
+            middles.append((columns.mean() - x, rows.mean() - y))
+        elif np.isnan(x) or not (-ring < x < place.width + ring and -ring < y < place.height + ring):
+            assert len(rows) == 0
+    assert len(middles) > 5, "it shows nothing otherwise"
+    np.testing.assert_allclose(middles, 0, atol=1.5)
 
 
 def test_the_strip_shows_each_camera_at_the_ticks_that_it_names(dataset: Path) -> None:
@@ -398,7 +442,9 @@ def test_what_is_behind_a_camera_is_not_drawn_into_its_video(sim_recording: Path
     away = Calibration(size=(32, 32), focal=(30, 30), center=(16, 16), position=(0, 0, 1), quaternion=(1, 0, 0, 0))
     assert view.hand is not None
     chunk = Prediction(tick=0, actions=np.zeros((0, 6), np.float32), path=view.hand)
-    behind = replace(view, calibrations={"overhead": away}, predictions=(chunk,))  # it looks up from above the table
+    behind = replace(
+        view, calibrations={"overhead": (away,) * view.length}, predictions=(chunk,)
+    )  # it looks up from above the table
     plain = replace(view, calibrations={})
     for name, of in (("behind", behind), ("plain", plain)):
         write_view_video(of, tmp_path / f"{name}.mp4")
@@ -572,7 +618,7 @@ def test_a_recording_read_back_has_curves_chunks_pictures_and_limits_at_their_ti
         np.testing.assert_allclose(strip, of.path, atol=1e-6)
     hand = [rows["/world/hand"][tick]["Points3D:positions"][0] for tick in ticks]
     np.testing.assert_allclose(hand, on_data.hand, atol=1e-6)
-    assert sorted(rows["/world/overhead"]) == sorted(rows["/cameras/wrist"]) == list(ticks)
+    assert sorted(rows["/world/overhead"]) == sorted(rows["/world/wrist"]) == list(ticks)
     in_words = [tick for tick in ticks if on_data.limited_at(tick)]
     assert in_words  # otherwise this shows nothing
     assert sorted(rows["/limits"]) == in_words

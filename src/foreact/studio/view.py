@@ -16,9 +16,11 @@ from foreact.diagnose.examined import held_out_episodes, open_examined
 from foreact.diagnose.replay import Replay, replay
 from foreact.diagnose.tune_executor import execute
 from foreact.errors import ConfigError
+from foreact.geometry.object_frame import HandPose
 from foreact.policy.hand import Hand
+from foreact.policy.inputs import hand_pose
 from foreact.policy.policy import Policy
-from foreact.records import Arm, Calibration, Camera, Episode, Features
+from foreact.records import Arm, Camera, Episode, Features
 from foreact.sim.calibration import arm_of_model, calibration_of_camera
 from foreact.sim.delayed import Delay, DelayedControl, SimulatedRobot
 from foreact.sim.env import PickPlaceEnv
@@ -28,6 +30,7 @@ from foreact.studio.depth_picture import depth_picture, depth_title
 from foreact.studio.noted import NotedPolicy
 from foreact.studio.setup import Prediction
 from foreact.studio.shelf import OpenedPolicy, short_names
+from foreact.studio.view_cameras import Placed, hand_poses, placed_cameras
 from foreact.studio.view_scene import Scene, scene_of, scene_poses
 from foreact_runtime.executor import LimitedActions, make_executor
 from foreact_runtime.executor_protocol import OuterExecutor
@@ -67,8 +70,8 @@ class View:
     """Where the hand is (L, 3) [m]; None where the arm's kinematics are not known."""
     cue: np.ndarray | None = None
     """What the policy is told (L, 3) [m]; None without coordinates, or where the arm is not known."""
-    calibrations: Mapping[str, Calibration]
-    """Of the cameras that stand still, where it is known."""
+    calibrations: Mapping[str, Placed]
+    """Of each tick and in the base's frame: those of the cameras of which it is known where they are."""
     scene: Scene | None = None
     """What the simulation draws; None of what was recorded."""
 
@@ -268,7 +271,9 @@ def _play(
         ),
         hand=_hand_path(replace(features, arm=arm), ACTION_NAMES, np.stack(states)),
         cue=np.repeat(cue[None], len(states), axis=0),
-        calibrations={camera: of for camera, of in calibrations.items() if of.mounted_on == "base"},
+        calibrations=placed_cameras(
+            calibrations, len(states), hand_poses(HandPose(arm, ACTION_NAMES), np.stack(states))
+        ),
         scene=scene_of(env, poses),
     )
     return view, outcome
@@ -315,11 +320,11 @@ def _recorded(
         states=episode.state,
         hand=_hand_path(features, features.action_names, episode.action) if hand is None else hand,
         cue=_cue_of(features, episode),
-        calibrations={
-            camera.name: camera.calibration
-            for camera in features.cameras
-            if camera.calibration is not None and camera.calibration.mounted_on == "base"
-        },
+        calibrations=placed_cameras(
+            {camera.name: camera.calibration for camera in features.cameras if camera.calibration is not None},
+            episode.length,
+            hand_poses(hand_pose(features), episode.state),
+        ),
     )
 
 

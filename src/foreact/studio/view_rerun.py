@@ -40,7 +40,7 @@ def write_recording(view: View, path: Path) -> None:
     Its identity is a new one each time: Rerun shows recordings of the same identity as one.
 
     Entities: `world/hand`, `world/path` (where the hand goes), `world/cue`, `world/chunk` (the latest prediction),
-    `world/<camera>` for cameras that are calibrated and stand still, `cameras/<camera>` for the others,
+    `world/<camera>` for cameras of which it is known where they are, `cameras/<camera>` for the others,
     `curves/<dimension>/<kind>`, `curves/<dimension>/limited` (a cross where limits changed the action), and `limits`,
     the same in words. Of an episode in simulation also `world/scene/<body>`: the arm, the bowl and each block as
     solids that move.
@@ -141,18 +141,20 @@ def _log_curves(recording: rr.RecordingStream, view: View) -> None:
 def _log_cameras(recording: rr.RecordingStream, view: View) -> None:
     for camera in view.sizes:
         entity = camera_entity(view, camera)
-        if camera in view.calibrations:
-            _log_pose(recording, entity, view.calibrations[camera], view.sizes[camera])
+        placed = view.calibrations.get(camera)
+        if placed is not None:
+            _log_lens(recording, entity, placed[0], view.sizes[camera])
         for tick, picture in enumerate(view.frames(camera)):
             _at(recording, view, tick)
+            if placed is not None and (tick == 0 or placed[tick] != placed[tick - 1]):
+                turn = quaternion_matrix(placed[tick].quaternion)
+                recording.log(entity, rr.Transform3D(translation=placed[tick].position, mat3x3=turn))
             recording.log(entity, rr.Image(picture).compress(jpeg_quality=_QUALITY))
 
 
-def _log_pose(recording: rr.RecordingStream, entity: str, of: Calibration, size: tuple[int, int]) -> None:
+def _log_lens(recording: rr.RecordingStream, entity: str, of: Calibration, size: tuple[int, int]) -> None:
     """Lens distortion is left out, which Rerun does not know."""
     scale = np.array([size[1] / of.size[1], size[0] / of.size[0]])
-    turn = quaternion_matrix(of.quaternion)
-    recording.log(entity, rr.Transform3D(translation=of.position, mat3x3=turn), static=True)
     pinhole = rr.Pinhole(
         resolution=[size[1], size[0]],
         focal_length=of.focal * scale,

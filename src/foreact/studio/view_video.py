@@ -42,7 +42,7 @@ class Place:
 def write_view_video(view: View, path: Path) -> None:
     """Write an episode as a video of as many frames as it has ticks.
 
-    Where a camera is calibrated and stands still, the cue and the present chunk are drawn into its picture.
+    Where it is known where a camera is, the cue and the present chunk are drawn into its picture.
 
     Args:
         view: The episode.
@@ -94,7 +94,7 @@ def _frames(view: View) -> Iterator[np.ndarray]:
         for camera, place in places.items():
             picture = _fitted(next(streams[camera]), place)
             if camera in view.calibrations:
-                _mark(picture, view.calibrations[camera], _present(view.predictions, tick), view, tick)
+                _mark(picture, view.calibrations[camera][tick], _present(view.predictions, tick), view, tick)
             frame.paste(picture, (place.left, place.top))
         for x, top, bottom in cursors[tick]:
             draw.line((x, pictures_end + top, x, pictures_end + bottom), fill="#c0392b", width=1)
