@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.test_calibration import OVERHEAD_320, lying_board, tilted_corners
+from data.cameras import project
+from data.test_calibration import BOARD, OVERHEAD_320, lying_board, tilted_corners
 from foreact.cli.main import run
 from foreact.data.calibration import read_calibration
 from foreact.data.lerobot_v3_writer import DatasetWriter, stage_episode
 from foreact.data.source import open_source
+from foreact.errors import DataError
 from foreact.sim.calibration import calibration_of_camera
 from foreact.sim.env import PickPlaceEnv
 from foreact.sim.scene import ACTION_NAMES
@@ -79,6 +81,29 @@ def test_the_clicks_of_the_conditioning_page_give_the_camera_that_it_names(
     assert quaternion_matrix(camera.quaternion)[:, 2] @ forward > np.cos(np.radians(0.5))
 
 
+def test_the_board_that_the_conditioning_page_draws_lies_as_its_command_says() -> None:
+    """Its squares are dark where the picture is, the corner O is the first one that is found, and at X, Y."""
+    drawing = next(body for language, body in page_blocks("conditioning.md") if language == "text" and "(X, Y)" in body)
+    call = next(body for _, body in page_blocks("conditioning.md") if body.startswith("foreact calibrate checkerboard"))
+    words = shlex.split(call)
+    x, y, yaw = (float(word) for word in words[words.index("--board-pose") + 1 :][:3])
+    assert yaw == 0
+    inside = [match[1] for match in re.finditer(r"^[^\n]*?\|[^\n|]*\|([ #|]+)\|$", drawing, re.MULTILINE)]
+    drawn = np.array([[row[2 + 3 * column : 4 + 3 * column] == "##" for column in range(10)] for row in inside])
+    assert drawn.shape == (BOARD.rows + 1, BOARD.columns + 1)
+    picture, _ = lying_board(yaw)
+    row, column = np.indices(drawn.shape)
+    middles = [x + BOARD.square * (column - 0.5), y - BOARD.square * (row - 0.5), np.zeros(drawn.shape)]
+    pixels = project(OVERHEAD_320, np.stack(middles, axis=-1).reshape(-1, 3)).astype(int)
+    np.testing.assert_array_equal(picture[pixels[:, 1], pixels[:, 0]].reshape(drawn.shape) < 128, drawn)
+    line = next(line for line in drawing.splitlines() if "O" in line)
+    assert line.index("O") == line.index("|", 3) + 1 + 4, "between the first two columns of squares"
+    assert drawing.splitlines()[drawing.splitlines().index(line) - 1].endswith(f"|{inside[0]}|"), "below the first row"
+    found = BOARD.find(picture)
+    assert found is not None
+    np.testing.assert_allclose(found[0], project(OVERHEAD_320, np.array([[x, y, 0.0]]))[0], atol=0.35)
+
+
 SMALL = (48, 64)
 """Height and width of simulated pictures in the place of a camera's 480x640."""
 
@@ -132,29 +157,34 @@ def test_every_block_of_the_conditioning_page_runs(page_folder: Path, capsys: py
     record_by_teleoperation(page_folder)
     arm = SimulatedArm()
     page: dict[str, Any] = {"__name__": "page", "arm": arm}
-    pointed, parts = [], []
+    pointed, written = [], page_folder / "robot.yaml"
     (page_folder / "boards").mkdir()
-    for number, picture in enumerate(tilted_corners(6)[0]):
+    for number, picture in enumerate(tilted_corners(10)[0]):
         Image.fromarray(picture).save(page_folder / "boards" / f"{number}.png")
     Image.fromarray(lying_board(0.0)[0]).save(page_folder / "boards" / "table.png")
     for language, body in page_blocks("conditioning.md"):
         if language == "csv":
             name = "clicks.csv" if body.startswith("column") else "where.csv"
             (page_folder / name).write_text(body)
-        elif language == "yaml" and not body.startswith("arm"):
-            (page_folder / "part.yaml").write_text(body)
-            parts.append(read_calibration(page_folder / "part.yaml"))
-        elif language == "yaml":
+        elif language == "yaml" and body.startswith("arm"):
             in_radians = body.replace("joint_unit: deg", "joint_unit: rad").replace("closed: 20.0", "closed: 0.31")
             assert in_radians != body  # the simulation's joints are in radians, the reader's in degrees
-            with (page_folder / "robot.yaml").open("a") as file:
-                file.write(in_radians)
+            written.write_text(written.read_text() + in_radians)
+        elif language == "yaml" and body.startswith("  wrist"):
+            assert written.read_text().startswith("cameras:\n  overhead:\n")
+            without_wrist, wrist_entry = written.read_text(), body
+            written.write_text(without_wrist.replace("cameras:\n", f"cameras:\n{body}"))
+        elif language == "yaml":  # instead of the arm
+            (page_folder / "pose.yaml").write_text(written.read_text().replace(in_radians, body))
+            pose = read_calibration(page_folder / "pose.yaml")
         elif language == "python":
             exec(compile(body.replace("range(600)", "range(3)"), "conditioning.md", "exec"), page)
             pointed.append((page["x"], page["y"]))
         elif language == "sh":
             for line in body.splitlines():
                 words = shlex.split(line.replace("400 --cameras 128x128", f"4 --cameras {SMALL[0]}x{SMALL[1]}"))
+                if "checkerboard" in words:  # instead of the clicks, with which the page goes on
+                    words[words.index("robot.yaml")] = "board.yaml"
                 words += small if words[1] == "train" else []
                 words = [name for word in words for name in (sorted(glob(word)) if "*" in word else [word])]
                 run_line(shlex.join(words))
@@ -172,12 +202,22 @@ def test_every_block_of_the_conditioning_page_runs(page_folder: Path, capsys: py
     assert page["pointed"]("322.5, 214\n") == (322.5, 214.0)
     board = read_calibration(page_folder / "board.yaml").cameras["overhead"]
     np.testing.assert_allclose(board.position, OVERHEAD_320.position, atol=0.005)
-    wrist, pose = parts
-    assert wrist.cameras["wrist"].mounted_on == "hand"
-    simulated = calibration_of_camera(arm.env.model, "wrist", (480, 640))
-    np.testing.assert_allclose(wrist.cameras["wrist"].position, simulated.position, atol=1e-3)
-    np.testing.assert_allclose(wrist.cameras["wrist"].quaternion, simulated.quaternion, atol=1e-3)
-    np.testing.assert_allclose(wrist.cameras["wrist"].focal, simulated.focal, atol=0.5)
+    whole = read_calibration(written)
+    assert set(whole.cameras) == {"overhead", "wrist"}
+    wrist, simulated = whole.cameras["wrist"], calibration_of_camera(arm.env.model, "wrist", (480, 640))
+    assert wrist.mounted_on == "hand"
+    np.testing.assert_allclose(wrist.position, simulated.position, atol=1e-3)
+    np.testing.assert_allclose(wrist.quaternion, simulated.quaternion, atol=1e-3)
+    np.testing.assert_allclose(wrist.focal, simulated.focal, atol=0.5)
+    looks = re.search(r"`(look_at: .+?)` and `(up: .+?)`", (ROOT / "docs/conditioning.md").read_text())
+    assert looks is not None
+    in_words = re.sub(r"quaternion: .*", rf"{looks[1]}\n    {looks[2]}", wrist_entry)
+    written.write_text(without_wrist.replace("cameras:\n", f"cameras:\n{in_words}"))
+    np.testing.assert_allclose(read_calibration(written).cameras["wrist"].quaternion, wrist.quaternion, atol=1e-3)
+    written.write_text(f"{without_wrist}cameras:\n{wrist_entry}")
+    with pytest.raises(DataError, match="the key 'cameras' stands there already, in line 1; write what belongs to it"):
+        read_calibration(written)
+    assert set(pose.cameras) == {"overhead", "wrist"}
     assert pose.recorded_pose is not None
     assert pose.recorded_pose.quaternion == ("ee.qw", "ee.qx", "ee.qy", "ee.qz")
     told, where = open_source(page_folder / "my_dataset"), (page_folder / "where.csv").read_text().split()[2]
@@ -185,6 +225,7 @@ def test_every_block_of_the_conditioning_page_runs(page_folder: Path, capsys: py
     assert environment_state is not None
     np.testing.assert_allclose(environment_state[-1], [float(number) for number in where.split(",")[1:]], atol=1e-6)
     assert told.features.arm is not None
+    assert {camera.name for camera in told.features.cameras if camera.calibration is not None} == {"overhead", "wrist"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -245,7 +245,12 @@ def result(variant: str, seed: int, successes: int, *, wrong: int = 0, episodes:
         "diagnosis": None
         if variant == "blind"
         else {
-            "swap": {"verdict": "uses the coordinate: yes: swap test 49 of 50", "obeyed": 49, "trials": 50},
+            "swap": {
+                "verdict": "uses the coordinate: yes: swap test 49 of 50",
+                "severity": "fine",
+                "obeyed": 49,
+                "trials": 50,
+            },
             "collapse": {"index": 0.0249},
         },
         "conditions": {"L1": condition},
@@ -269,23 +274,27 @@ def test_the_diagnosis_is_held_against_where_the_jaws_closed_at_positions_like_t
     elsewhere, ignored, missed = (result(name, 0, 10) for name in ("elsewhere", "ignored", "missed"))
     elsewhere["conditions"]["L1"]["median_closing_error_mm"] = 50.0  # at positions that were never shown
     elsewhere["conditions"]["clusters L1"] = {**elsewhere["conditions"]["L1"], "median_closing_error_mm": 12.0}
-    for of, swap in ((ignored, "no"), (missed, "yes")):
+    for of, swap, severity in ((ignored, "no", "fault"), (missed, "yes", "fine")):
         of["conditions"]["L1"]["median_closing_error_mm"] = 60.0
-        of["diagnosis"]["swap"]["verdict"] = f"uses the coordinate: {swap}: swap test 1 of 50"
+        of["diagnosis"]["swap"] |= {"verdict": f"uses the coordinate: {swap}: swap test 1 of 50", "severity": severity}
+    beside = result("beside", 0, 90)  # it goes where it is told, and the report warns of it
+    beside["diagnosis"]["swap"]["severity"] = "warning"
     between = result("between", 0, 50)
     between["conditions"]["L1"]["median_closing_error_mm"] = 25.0
     uncued = result("uncued", 0, 5)
     uncued["diagnosis"] = {"swap": {"verdict": "has no coordinate"}}
-    runs = judged(rows_of([elsewhere, ignored, missed, between, uncued, result("best", 0, 95), result("blind", 0, 9)]))
+    good, blind = result("best", 0, 95), result("blind", 0, 9)
+    runs = judged(rows_of([elsewhere, ignored, missed, between, beside, uncued, good, blind]))
     assert {run.name.split("_")[1]: run.known for run in runs} == {
         "elsewhere": "good",
         "ignored": "collapsed",
         "missed": "collapsed",
         "between": "neither",
+        "beside": "good",
         "best": "good",
     }
     text = validation_table(runs)
-    assert "1 of 2 collapsed runs are called rightly and 2 of 2 good runs are called rightly; 1 neither." in text
+    assert "1 of 2 collapsed runs are called rightly and 2 of 3 good runs are called rightly; 1 neither." in text
     assert "| uniform_missed_s0 | collapsed | yes | 49 of 50 | 0.02 | 60.0 | 10 % at L1 |" in text
 
 

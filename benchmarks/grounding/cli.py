@@ -174,6 +174,8 @@ def write_tables(options: Table) -> None:
     if draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid):
         pictures.append(f"![Success over the 7x7 grid]({grid.name})")
     tables = [*pictures, cost.markdown(), validation.markdown(validation.judged(rows)), table.markdown(rows)]
+    if missing := [of for of in (status(cell, options.results) for cell in study()) if of.word != "done"]:
+        tables.append(table.still_open(missing))
     table.write_between_markers(options.out, "\n\n".join(tables))
     print(f"{len(results)} results: {options.out}")
 

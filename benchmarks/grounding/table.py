@@ -10,6 +10,8 @@ from statistics import mean
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.grounding.results import Status
+
 from foreact.errors import DataError
 from foreact.intervals import wilson
 from foreact.sim.evaluation import CONFUSIONS
@@ -159,6 +161,16 @@ def _outcomes(rows: Sequence[Row]) -> str:
             )
     summary = "Outcomes, % of the episodes; median distance of the first closing from the target"
     return details(summary, table(head, lines))
+
+
+def still_open(cells: Sequence[Status]) -> str:
+    """Return a section that names the cells that are not computed, or were with other settings."""
+    lines = [
+        [of.cell.name, of.cell.variant.title, of.word if of.word == "open" else f"{of.word}: {'; '.join(of.changes)}"]
+        for of in cells
+    ]
+    summary = f"{len(lines)} cells that the study asks for and that are not computed yet"
+    return f"### Still open\n\n{details(summary, table(['cell', 'policy', 'state'], lines))}"
 
 
 def _diagnoses(rows: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ does not. At L1 the coordinate is off by 12 mm (median) and the jaws forgive as 
 more, so that from half of that the other one may be as near. What lies between is called neither."""
 _WHERE_TRAINED = ("clusters L1", "L1", "L3")
 """Conditions whose positions are those of the demonstrations, which are all that diagnose sees; the first is taken."""
-_ANSWERS = {"yes": "good", "no": "collapsed"}
+_ANSWERS = {("yes", "fine"): "good", ("no", "fault"): "collapsed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Judged:
     success_rate: float
     answer: str
     """To "uses the coordinate": yes, no, or something between."""
+    severity: str
+    """Of that finding: a policy may use the coordinate and be found to go beside it."""
     obeyed: int
     trials: int
     index: float
@@ -39,9 +41,14 @@ class Judged:
         return "good" if self.closing_mm <= GOOD else "collapsed" if self.closing_mm >= COLLAPSED else "neither"
 
     @property
+    def said(self) -> str:
+        """The answer, and whether the report finds fault with one that is yes."""
+        return f"yes, with a {self.severity}" if self.answer == "yes" and self.severity != "fine" else self.answer
+
+    @property
     def is_called_rightly(self) -> bool:
-        """Of a run that is good or collapsed."""
-        return _ANSWERS.get(self.answer) == self.known
+        """Of a run that is good or collapsed: one that is good raises no fault and no warning."""
+        return _ANSWERS.get((self.answer, self.severity)) == self.known
 
 
 def judged(rows: Sequence[Row]) -> list[Judged]:
@@ -59,6 +66,7 @@ def _judged(result: Mapping[str, Any]) -> Judged:
         closing_mm=figures["median_closing_error_mm"],
         success_rate=figures["success_rate"],
         answer=swap["verdict"].split(": ")[1],
+        severity=swap["severity"],
         obeyed=swap["obeyed"],
         trials=swap["trials"],
         index=result["diagnosis"]["collapse"]["index"],
@@ -81,7 +89,7 @@ def markdown(runs: Sequence[Judged]) -> str:
         [
             run.name,
             run.known,
-            run.answer,
+            run.said,
             f"{run.obeyed} of {run.trials}",
             f"{run.index:.2f}",
             f"{run.closing_mm:.1f}",

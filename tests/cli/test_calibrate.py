@@ -115,6 +115,81 @@ def test_pictures_of_a_checkerboard_give_the_whole_camera(tmp_path: Path, capsys
     assert printed.err == f"warning: no board of 9 x 6 inner corners in '{empty}'\n"
 
 
+def board_call(folder: Path, yaw: float) -> list[str]:
+    """A board with its columns along the base's x axis, and a yaw [degrees] that is said of it."""
+    picture, points = lying_board(0.0)
+    Image.fromarray(picture).save(folder / "lying.png")
+    call = [
+        "calibrate",
+        "checkerboard",
+        *pictures(folder, 3),
+        "--camera",
+        "overhead",
+        "--out",
+        str(folder / "rig.yaml"),
+    ]
+    pose = ["--board-pose", *(f"{value:.9f}" for value in points[0, :2]), f"{yaw:g}"]
+    return [*call, "--square", str(BOARD.square), "--board-image", str(folder / "lying.png"), *pose]
+
+
+def test_what_is_printed_says_where_the_camera_stands_as_seen_from_the_arm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(board_call(tmp_path, 0.0)) == 0
+    printed = capsys.readouterr()
+    assert (
+        "\nseen from the arm: 0.46 m in front of the base, 0.02 m to the right, 0.50 m above the table; " in printed.out
+    )
+    assert "looks back, 61 degrees downwards, at the table 0.1" in printed.out
+    assert printed.err == ""
+    assert run(points_call(clicks(tmp_path / "clicks.csv"), tmp_path / "points.yaml", "--size", "240", "320")) == 0
+    assert "\nseen from the arm: 0.46 m in front of the base, 0.02 m to the right, 0.50 m" in capsys.readouterr().out
+
+
+def test_a_board_that_is_said_to_lie_turned_puts_the_camera_behind_the_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The fit is as good as with the right yaw, so nothing else can tell."""
+    assert run(board_call(tmp_path, 180.0)) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"error 0\.[01]\d pixels", printed.out)
+    assert re.fullmatch(
+        r"warning: camera 'overhead' would stand behind the base \(x = -0.26\d m\); if it does not, --board-pose is "
+        r"not how the board lay: .* docs/conditioning\.md shows both\n",
+        printed.err,
+    )
+
+
+def test_exchanged_x_and_y_put_the_camera_below_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv, flat = tmp_path / "clicks.csv", POINTS[:9]
+    pixels = project(CAMERA, flat)
+    csv.write_text("\n".join(f"{c:.3f},{r:.3f},{y},{x},{z}" for (c, r), (x, y, z) in zip(pixels, flat, strict=True)))
+    assert run(points_call(csv, tmp_path / "rig.yaml", "--size", "240", "320", "--focal", "420")) == 0
+    warned = capsys.readouterr().err
+    assert re.fullmatch(
+        r"warning: camera 'overhead' would stand behind the base \(x = -0.020 m\) and below the table "
+        r"\(z = -0.500 m\); if it does not, x, y or z in '.*clicks.csv' .*\n",
+        warned,
+    )
+
+
+def test_intrinsics_of_a_camera_on_the_hand_keep_its_pose_and_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rig.yaml"
+    call = ["calibrate", "checkerboard", *pictures(tmp_path, 4), "--square", str(BOARD.square), "--camera", "wrist"]
+    assert run([*call, "--out", str(out)]) == 0
+    assert f"\nwritten to {out}, without a pose: " in capsys.readouterr().out
+    pose = "    mounted_on: hand\n    position: [0.0, 0.055, 0.081]\n    quaternion: [0.23, 0.973, 0.0, 0.0]\n"
+    out.write_text(out.read_text() + pose)
+    before = read_calibration(out).cameras["wrist"]
+    assert run([*call, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"\nwritten to {out}; the pose on the hand that stands there is kept\n")
+    after = read_calibration(out).cameras["wrist"]
+    assert (after.mounted_on, after.position, after.quaternion) == ("hand", before.position, before.quaternion)
+
+
 def test_intrinsics_first_and_the_pose_by_points_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rig.yaml"
     call = ["calibrate", "checkerboard", *pictures(tmp_path, 6), "--square", str(BOARD.square), "--camera", "overhead"]

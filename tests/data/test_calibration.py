@@ -149,6 +149,8 @@ def test_the_joints_of_the_so101_may_have_other_names_in_the_data(tmp_path: Path
         ("cameras:", "cameras: [", r"rig.yaml' is not YAML: .* line "),
         (YAML, "- 3", r"rig.yaml' holds a list, expected keys with values: cameras"),
         (YAML, "cameras: [3]", r"rig.yaml': 'cameras' holds a list, expected cameras by name"),
+        ("arm: so101\n", "arm: so101\ncameras: {}\n", r"rig.yaml', line 12: the key 'cameras' .* in line 1; write"),
+        ("    fx: 600\n", "    fx: 600\n    fx: 60\n", r"rig.yaml', line 5: the key 'fx' stands .* in line 4; write"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -188,6 +190,27 @@ def test_new_intrinsics_drop_a_pose_found_with_the_old_and_keep_a_measured_one(t
         read_calibration(path)
     with pytest.raises(DataError, match="unknown camera 'overhed'; did you mean 'overhead'"):
         read_intrinsics(path, "overhed")
+
+
+def test_a_written_camera_says_whether_it_has_a_pose(tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    intrinsics = Intrinsics(size=(32, 32), focal=(40.0, 40.0), center=(16.0, 16.0))
+    entry = "cameras: {wrist: {size: [9, 9], mounted_on: hand, position: [0, 0, 0], "
+    assert write_camera(path, "overhead", OVERHEAD)
+    assert not write_camera(path, "overhead", intrinsics)
+    for pose, there in (("quaternion: [1, 0, 0, 0]", True), ("look_at: [0, 0, 1], up: [1, 0, 0]", True), ("", False)):
+        path.write_text(f"{entry}{pose}}}}}\n")
+        assert write_camera(path, "wrist", intrinsics) == there
+    path.write_text(f"{entry}quaternion: }}}}\n")
+    assert not write_camera(path, "wrist", intrinsics), "the key is there, its value is not"
+
+
+def test_a_file_with_a_key_twice_is_not_written_into(tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(twice := YAML + "cameras:\n  wrist: {}\n")
+    with pytest.raises(DataError, match=r"line 16: the key 'cameras' stands there already, in line 1"):
+        write_camera(path, "wrist", WRIST)
+    assert path.read_text() == twice
 
 
 def test_a_file_that_is_none_is_not_overwritten(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foreact.data.coordinates import read_other_places
 from foreact.data.sidecar import Sidecar, write_sidecar
 from foreact.data.source import open_source
 from foreact.diagnose.other_cues import known_places, other_cues
+from foreact.errors import DataError
 
 
 @pytest.fixture
@@ -37,6 +39,23 @@ def test_paired_demonstrations_know_each_others_cue(copy: Path) -> None:
     assert mate is not None
     assert known[0] == ("paired", ((float(mate[0, 0]), float(mate[0, 1])),))
     assert len(known[3][1]) == 2
+
+
+def test_what_somebody_says_comes_before_what_the_data_do(copy: Path, tmp_path: Path) -> None:
+    write_sidecar(copy, Sidecar(scenes=(0, 0, 1, 1, 2, 3)))
+    path = tmp_path / "others.csv"
+    path.write_text("episode,x,y\n1,0.21,-0.05\n5,0.2,0.1\n1,0.15,0.08\n")
+    known = known_places(open_source(copy), read_other_places(path))
+    assert known[1] == ("confuser", ((0.21, -0.05), (0.15, 0.08)))
+    assert known[5] == ("confuser", ((0.2, 0.1),))
+    assert known[0][0] == "paired"
+    assert 4 not in known
+    path.write_text("episode,x,y\n6,0.2,0.1\n")
+    with pytest.raises(DataError, match=r"given for episode 6, which .* lacks"):
+        known_places(open_source(copy), read_other_places(path))
+    path.write_text("episode,y,x\n1,0.2,0.1\n")
+    with pytest.raises(DataError, match=r"others.csv' begins with 'episode,y,x', expected the heading episode,x,y"):
+        read_other_places(path)
 
 
 def test_nothing_is_known_of_other_data(dataset: Path) -> None:

@@ -349,6 +349,9 @@ def test_inputs_that_are_used_change_the_chunk_and_the_others_do_not(episodes: P
     assert (by_sight.change("overhead exchanged") or 0) > 0.1
     finding = judge_inputs_used(by_cue)
     assert "pictures: no (0.00)" in finding.verdict
+    assert "coordinate: yes" in finding.verdict
+    deaf = replace(by_cue, changes=tuple(replace(of, change=0.14) for of in by_cue.changes))
+    assert "coordinate: hardly (0.14, blanked 0.14)" in judge_inputs_used(deaf).verdict
     assert finding.severity == "warning"
     assert "--train.cue-noise" in finding.remedy
 
@@ -451,7 +454,7 @@ def test_the_remedy_names_what_the_run_has_not_tried() -> None:
     assert plain.startswith("the preset so101-grounded, compact-grounded for small pictures")
     for word in ("foreact record --paired", "--train.sampling paired"):
         assert word in plain
-    assert plain.endswith("more steps than 100 (--train.steps)")
+    assert plain.index("more steps than 100 (--train.steps)") < plain.index("foreact record --paired")
     tried = PolicyConfig(conditioning=("token", "crop", "frame"))
     paired = TrainConfig(steps=7, sampling="paired")
     assert for_an_ignored_coordinate(tried, paired, is_paired=True, explained=0.9) == (

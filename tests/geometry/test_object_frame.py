@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foreact.errors import ConfigError, UnreachableError
-from foreact.geometry.object_frame import ObjectFrame, check_joints
+from foreact.geometry.object_frame import ObjectFrame, check_gripper, check_joints
 from foreact.records import Arm, Batch, Features
 from foreact_runtime.executor import ChunkQueue, HandPoses, TemporalEnsemble
 
@@ -166,6 +166,22 @@ def test_joints_in_another_unit_are_noticed() -> None:
         check_joints(FEATURES, degrees)
     with pytest.raises(ConfigError, match=r"no joint of the arm moves by a hundredth of its range"):
         check_joints(replace(FEATURES, arm=replace(ARM, unit="deg")), degrees / 90)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "told"),
+    [(-0.1, "the jaws never count as closed: .* is never told that it holds"), (1.5, "always .* where the cue is")],
+)
+def test_a_gripper_that_never_passes_what_counts_as_closed_is_noticed(threshold: float, told: str) -> None:
+    """Open at 0.9 and closed at 0.1 in 30 of 100 frames: halfway is 0.5."""
+    states = np.tile(np.array([0.4, 0.5, 0.9], np.float32), (100, 1))
+    states[50:80, 2] = 0.1
+    check_gripper(FEATURES, states)
+    with pytest.raises(ConfigError, match=told) as refused:
+        check_gripper(replace(FEATURES, arm=replace(ARM, gripper_closed=threshold)), states)
+    for part in ("'gripper.pos' is between 0.1 and 0.9", "set gripper_closed to 0.5", "--calibration FILE"):
+        assert part in str(refused.value)
+    check_gripper(replace(FEATURES, arm=replace(ARM, gripper_closed=-0.1)), states[:50])  # it never closes in the data
 
 
 def test_an_arm_that_is_not_known_is_refused() -> None:

@@ -6,28 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foreact.data.source import open_source
 from foreact.finding import Finding
 from foreact.inspection.report import inspect
 from foreact.records import Features
-from foreact.sim.record import RecordConfig, record
-from foreact.sim.task import level
+from inspection.conftest import EPISODES
 from inspection.made_up import MadeUpSource
 
-EPISODES = 10
 Change = Callable[[np.ndarray], np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> MadeUpSource:
-    """Demonstrations at L1, whose coordinates are off by a centimetre or so; without their pictures."""
-    out = tmp_path_factory.mktemp("coordinates") / "demos"
-    record(RecordConfig(task=level("L1", cameras=("overhead",), overhead_size=(32, 32)), episodes=EPISODES), out)
-    source = open_source(str(out))
-    episodes = {index: source.episode(index) for index in source.episode_indices}
-    return MadeUpSource(
-        episodes=episodes, features=source.features, seed=0, scenes=dict(enumerate(range(EPISODES)))
-    ).settle()
 
 
 def asked(source: MadeUpSource, change: Change, *, features: Features | None = None, first: int = EPISODES) -> Finding:

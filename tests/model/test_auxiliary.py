@@ -171,6 +171,8 @@ def test_recovered_from_elsewhere_the_coordinate_reaches_the_chunk_sooner(make_c
         (("strong",), "decoder", False),
         (("film",), "image", True),
         (("film",), "decoder", False),
+        (("token", "heatmap"), "image", True),
+        (("token", "heatmap"), "decoder", False),
     ],
 )
 def test_it_costs_nothing_where_the_residual_path_alone_hands_over_the_coordinate(
@@ -178,18 +180,22 @@ def test_it_costs_nothing_where_the_residual_path_alone_hands_over_the_coordinat
 ) -> None:
     """No attention moves anything here: what the head is given holds the coordinate, or knows nothing of it at all."""
     config = make_config(use_vae=False, conditioning=(*ways, "auxiliary"), auxiliary_from=source)
-    model = ACT(config, FEATURES)
+    (camera,) = FEATURES.cameras
+    has_map = "heatmap" in ways
+    model = ACT(config, replace(FEATURES, cameras=(replace(camera, cue_map=has_map),)))
     for name, parameter in model.named_parameters():
         if "attention.out_proj" in name:
             nn.init.zeros_(parameter)
-        elif name.startswith("films."):  # trained: at the start it is the identity
+        elif name.startswith(("films.", "backbones.")):  # trained: at the start these add nothing
             nn.init.normal_(parameter)
     given: list[Tensor] = []
     assert model.cue_head is not None
     model.cue_head.register_forward_pre_hook(lambda _module, args: given.append(args[0]))
     batch = samples(8, torch.Generator().manual_seed(3))
     assert batch.environment_state is not None
-    model(batch)
-    model(replace(batch, environment_state=batch.environment_state.roll(1, 0)))
+    for cue in (batch.environment_state, batch.environment_state.roll(1, 0)):
+        drawn = cue[:, :1, None, None].expand(-1, 1, 32, 32)
+        top = torch.cat([batch.images["top"], drawn], dim=1) if has_map else batch.images["top"]
+        model(replace(batch, environment_state=cue, images={"top": top}))
     assert torch.equal(*given) is not is_free
     assert (satisfied_for_free(config) is not None) is is_free

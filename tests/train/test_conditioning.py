@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import pytest
@@ -94,6 +94,30 @@ def test_a_grounded_policy_sees_the_same_problem_wherever_the_scene_is(
     moved = [chunk[:, :3] - place.numpy() for chunk, place in zip(chunks, places, strict=True)]
     assert np.abs(moved[0]).max() > 0.01
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
+def test_each_way_alone_tells_the_network_where_or_training_says_that_it_does_not(
+    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    out = tmp_path / "run"
+    train(with_ways(tiny_run, cast(Conditioning, way), steps=4), data=demos, out=out, cache_dir=cache_dir)
+    unheard = "told no coordinates" in capsys.readouterr().err
+    policy = load_policy(out)
+    if way in ("heatmap", "film"):  # both begin as if they were not there; four steps are too few to see them
+        with torch.no_grad():
+            for parameter in (*policy.model.films.parameters(), *policy.model.backbones.parameters()):
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    env = PickPlaceEnv(TASK)
+    try:
+        observation, _ = env.reset(seed=3)
+    finally:
+        env.close()
+    key = "observation.environment_state"
+    elsewhere = observation | {key: observation[key] + np.array([0.03, -0.05], np.float32)}
+    answers = not np.array_equal(policy.predict_chunk(observation), policy.predict_chunk(elsewhere))
+    assert answers is not unheard
+    assert unheard is (way in ("world", "auxiliary", "contrastive"))
 
 
 def test_a_calibration_file_goes_into_the_checkpoint_and_a_resumed_run_keeps_it(

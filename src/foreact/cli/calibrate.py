@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from rich.table import Table
 
 from foreact.cli.options import parse
-from foreact.console import out
+from foreact.console import out, warn
 from foreact.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
@@ -37,7 +36,8 @@ class CheckerboardOptions:
     """Calibrate a camera from pictures of a checkerboard: how it projects and, with --board-pose, where it stands.
 
     Take ten or more pictures of the board, tilted and in every corner of the view. For the pose lay it flat on the
-    table with its two dark corner squares at the left (or top): the origin is the inner corner at the upper left.
+    table and look at it from above with its two dark corner squares at the left (or top): the origin is the inner
+    corner at the upper left, the columns count from there to the right. docs/conditioning.md draws it.
     """
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -56,7 +56,7 @@ class CheckerboardOptions:
     """The picture in which the board lies on the table; counts for the rest too."""
     board_pose: tuple[float, float, float] | None = None
     """Where it lies there: x and y [m] of the origin corner in the arm's base, and yaw [degrees] from the base's x
-    axis to the board's columns, anticlockwise seen from above."""
+    axis to the direction in which the columns count, anticlockwise seen from above."""
     board_height: float = 0.0
     """Height [m] of the board's face above the base's origin."""
     distortion: bool = True
@@ -126,7 +126,7 @@ def _checkerboard(arguments: list[str]) -> int:
     what = f"{board.columns} x {board.rows} inner corners"
     for path in paths:
         if path not in corners:
-            _warn(f"no board of {what} in '{path}'")
+            warn(f"no board of {what} in '{path}'")
     if len(corners) < 3:
         raise DataError(f"{len(corners)} of {len(paths)} pictures show a board of {what}, at least 3 are needed")
     if options.board_image is not None and options.board_image not in corners:
@@ -138,13 +138,15 @@ def _checkerboard(arguments: list[str]) -> int:
     )
     worst = list(corners)[int(np.argmax(errors))]
     if errors.max() > max(1.0, 3 * float(np.median(errors))):
-        _warn(f"'{worst}' is {errors.max():.1f} pixels off; leave it out if the board is bent or blurred in it")
+        warn(f"'{worst}' is {errors.max():.1f} pixels off; leave it out if the board is bent or blurred in it")
     if options.board_pose is None or options.board_image is None:
-        write_camera(options.out, options.camera, intrinsics)
-        print(
-            f"written to {options.out}, without a pose: foreact calibrate points --keep-intrinsics adds it; that of a "
-            "camera on the hand stands in the file as you write it"
-        )
+        if write_camera(options.out, options.camera, intrinsics):
+            print(f"written to {options.out}; the pose on the hand that stands there is kept")
+        else:
+            print(
+                f"written to {options.out}, without a pose: foreact calibrate points --keep-intrinsics adds it; that "
+                "of a camera on the hand is yours to write into the file (docs/conditioning.md)"
+            )
         return 0
     x, y, yaw = options.board_pose
     points = board.points_on_table(x, y, math.radians(yaw), options.board_height)
@@ -152,6 +154,12 @@ def _checkerboard(arguments: list[str]) -> int:
     calibration = fit_pose(points, pixels, intrinsics)
     off = residuals(calibration, points, pixels)
     _print_pose(options.camera, calibration, off)
+    _warn_if_doubtful(
+        options.camera,
+        calibration,
+        "--board-pose is not how the board lay: another corner is the first, or yaw is off by half a turn; "
+        "docs/conditioning.md shows both",
+    )
     _warn_if_large(off, size, lambda worst: f"corner {worst + 1}")
     write_camera(options.out, options.camera, calibration)
     print(f"written to {options.out}")
@@ -185,16 +193,22 @@ def _points(arguments: list[str]) -> int:
         table.add_row(str(number), *(f"{v:.1f}" for v in pixel), *places, f"{error:.2f}", f"{1000 * metres:.1f}")
     out.print(table)
     _print_pose(options.camera, calibration, off)
+    _warn_if_doubtful(
+        options.camera,
+        calibration,
+        f"x, y or z in '{options.points}' are exchanged or have the wrong sign: x is forward of the base, y to its "
+        "left, z up",
+    )
     _warn_if_large(off, size, lambda worst: f"the point of line {lines[worst]}")
     if known is None:
         unsure = focal_uncertainty(calibration, points)
         if unsure > _UNSURE_FOCAL:
-            _warn(
+            warn(
                 f"a click that is 1 pixel off changes the focal length by {100 * min(unsure, 9.99):.0f} %, so that "
                 "places above the table may be wrong: tilt the camera, add points higher up, or give --focal"
             )
         if len(points) < _FEW:
-            _warn(f"with {len(points)} points and a fitted focal length a wrong point does not show; give 8 or more")
+            warn(f"with {len(points)} points and a fitted focal length a wrong point does not show; give 8 or more")
     write_camera(options.out, options.camera, calibration)
     print(f"written to {options.out}")
     return 0
@@ -217,11 +231,22 @@ options:
 
 
 def _print_pose(camera: str, calibration: Calibration, off: Residuals) -> None:
+    from foreact.data.camera_words import place_in_words
+
     x, y, z = calibration.position
     print(
         f"camera '{camera}' stands at {x:.4f}, {y:.4f}, {z:.4f} m, focal length {calibration.focal[0]:.1f} pixels; "
         f"error {off.rms:.2f} pixels, {1000 * _rms(off.metres):.1f} mm"
     )
+    print(place_in_words(calibration))
+
+
+def _warn_if_doubtful(camera: str, calibration: Calibration, cause: str) -> None:
+    """Say that the camera hardly stands there, and what was then wrong: a false place may fit as well as the true."""
+    from foreact.data.camera_words import doubtful_place
+
+    if (place := doubtful_place(calibration)) is not None:
+        warn(f"camera '{camera}' would stand {place}; if it does not, {cause}")
 
 
 def _warn_if_large(off: Residuals, size: tuple[int, int], name: Callable[[int], str]) -> None:
@@ -229,11 +254,7 @@ def _warn_if_large(off: Residuals, size: tuple[int, int], name: Callable[[int], 
     worst = off.worst
     pixels, metres = float(off.pixels[worst]), float(off.metres[worst])
     if pixels > _LARGE_PIXELS * size[1] or not metres < _LARGE_METRES:
-        _warn(f"{name(worst)} is {pixels:.1f} pixels, {1000 * metres:.0f} mm off; check it, then the others")
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+        warn(f"{name(worst)} is {pixels:.1f} pixels, {1000 * metres:.0f} mm off; check it, then the others")
 
 
 def _rms(values: np.ndarray) -> float:

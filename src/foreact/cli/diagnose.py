@@ -30,6 +30,9 @@ class DiagnoseOptions:
     """How many episodes to examine on: held-out ones first, then training episodes."""
     checkpoint: str = "last"
     """Of a run: last, best, or a step's number."""
+    others: Path | None = None
+    """File of where other blocks stood, episode,x,y, a line a block: the swap test then names them. Needed only where
+    the data do not say it."""
     device: str = "cpu"
     """Where the network runs."""
     cache_dir: Path | None = None
@@ -51,6 +54,7 @@ def run(arguments: list[str]) -> int:
         episodes=options.episodes,
         cache_dir=options.cache_dir,
         device=options.device,
+        others=options.others,
     )
     print(
         f"{report.run}, step {report.step}, on {report.episodes} episodes of {report.data}, "

@@ -11,7 +11,8 @@
         mounted_on: base            # or hand; base where it is left out
         position: [0.46, -0.02, 0.50]   # [m]
         look_at: [0.175, -0.02, 0.0]    # the point in the picture's middle [m], and the direction that points
-        up: [-1, 0, 0]                  # upwards in it; or quaternion: [w, x, y, z], camera (OpenCV's) to base
+        up: [-1, 0, 0]                  # upwards in it; or quaternion: [w, x, y, z], which turns the camera's frame
+                                        # (OpenCV's) into that of what it is mounted on; all three are in that frame
     arm: so101                      # or all of it: joints, positions, quaternions, axes, limits, hand_position ...
     joints: [shoulder_pan.pos, shoulder_lift.pos, ...]  # the data's names, base first; may be left out
     joint_unit: deg                 # or rad, of the joints in the data
@@ -43,6 +44,7 @@ from foreact.data.fields import Fields
 from foreact.data.files import write_atomically
 from foreact.data.lerobot_info import load_json
 from foreact.data.sidecar import Sidecar, parse_arm
+from foreact.data.yaml_file import read_yaml
 from foreact.errors import DataError, unknown_name
 from foreact.records import Arm, Calibration, RecordedPose, recorded_pose_from_dict
 
@@ -93,7 +95,8 @@ def read_calibration(path: Path) -> Sidecar:
     """Read a calibration file.
 
     Raises:
-        DataError: If it is missing, not YAML, or has an unknown, missing or wrong key; the message names file and key.
+        DataError: If it is missing, not YAML, or has a key that is unknown, missing, wrong or there twice; the message
+            names file and key.
     """
     content = _load(path)
     where = f"'{path}'"
@@ -138,11 +141,14 @@ def write_calibration(path: Path, calibration: Sidecar) -> None:
     _dump(path, content)
 
 
-def write_camera(path: Path, name: str, camera: Calibration | Intrinsics) -> None:
+def write_camera(path: Path, name: str, camera: Calibration | Intrinsics) -> bool:
     """Write one camera into a calibration file, new or not; everything else in it stays, save its comments.
 
     A camera without a pose can be written too; `read_calibration` then asks for it. A pose in the file that was
     found with other intrinsics goes, one on the hand stays, for it was measured.
+
+    Returns:
+        Whether the camera has a pose in the file now.
 
     Raises:
         DataError: If the file is there and is not a calibration file, or cannot be written.
@@ -154,6 +160,8 @@ def write_camera(path: Path, name: str, camera: Calibration | Intrinsics) -> Non
     if isinstance(camera, Intrinsics) and isinstance(old, dict) and old.get("mounted_on") == "hand":
         entry |= {key: old[key] for key in _POSE if key in old}
     _dump(path, content | {"cameras": {**cameras, name: entry}})
+    given = {key for key, value in entry.items() if value is not None}
+    return "position" in given and bool(given & {"quaternion", "look_at"})
 
 
 def quaternion_of(turn: np.ndarray) -> tuple[float, float, float, float]:
@@ -178,13 +186,9 @@ def quaternion_of(turn: np.ndarray) -> tuple[float, float, float, float]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise DataError(f"no calibration file at '{path}'; make one with foreact calibrate") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from foreact.data.source import EpisodeSource
 from foreact.diagnose.collapse import collapse, judge_collapse
 from foreact.diagnose.examined import train_config
 from foreact.diagnose.explained import judge_explained, untold
-from foreact.diagnose.inputs_used import IGNORED, InputsUsed
-from foreact.diagnose.other_cues import known_places, other_cues
+from foreact.diagnose.inputs_used import HARDLY, IGNORED, InputsUsed
+from foreact.diagnose.other_cues import Place, known_places, other_cues
 from foreact.diagnose.probe import FEWER, Probe
 from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import clear, fitted_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import judge_swap, swap_test
-from foreact.finding import Finding
+from foreact.finding import Finding, Severity
 from foreact.policy.checkpoint import CheckpointMeta
 
 
 def about_the_coordinate(
-    probe: Probe, source: EpisodeSource, meta: CheckpointMeta, used: InputsUsed | None
+    probe: Probe,
+    source: EpisodeSource,
+    meta: CheckpointMeta,
+    used: InputsUsed | None,
+    others: Mapping[int, tuple[Place, ...]] | None = None,
 ) -> list[Finding]:
-    """Return what coordinates explain, swap test, sensitivity and collapse index, or that there is no coordinate."""
+    """Return what coordinates explain, swap test, sensitivity and collapse index, or that there is no coordinate.
+
+    Args:
+        probe: The network and its episodes.
+        source: Their data.
+        meta: Of the policy.
+        used: Which inputs it answers to.
+        others: Where other blocks stood, by episode, as far as somebody says.
+    """
     if not probe.has_cue:
         return [untold(probe.features.environment_dim)]
     fitted = fitted_response(probe)
@@ -32,13 +46,14 @@ def about_the_coordinate(
         explained=fitted.explained if fitted is not None and (fitted.is_clear or fitted.is_refuted) else None,
     )
     findings = [judge_explained(fitted, episodes=len(probe.episodes), knows_hand=probe.knows_hand)]
-    trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known_places(source))
+    trials = other_cues(probe.episodes, probe.cues(probe.samples(0.0)), known_places(source, others))
     obeys = False
+    unmoved = HARDLY if fitted is not None and fitted.is_refuted else IGNORED  # few episodes may be alike
     if response is not None and len(trials.episode):
         swapped = swap_test(probe, response, trials)
         obeys = swapped.is_passed
         findings.append(judge_swap(swapped, remedy))
-    elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < IGNORED:
+    elif (change := None if used is None else used.change("coordinate exchanged")) is not None and change < unmoved:
         findings.append(_unmoved(change, remedy))
     else:
         reason = "no other place is known" if response is not None else _NO_RESPONSE
@@ -57,11 +72,14 @@ _NO_RESPONSE = "the demonstrations do not say how to answer to the coordinate (a
 
 
 def _unmoved(change: float, remedy: str) -> Finding:
+    """What is certain where no response of the demonstrations is known: the chunk stays nearly the same."""
+    answer: tuple[str, Severity] = ("no", "fault") if change < IGNORED else ("hardly", "warning")
     return Finding(
         question="swap",
         title="Does it go to the block that is named?",
-        verdict=f"uses the coordinate: no: another one changes the chunk by {change:.2f} (1 = as demonstrated)",
-        severity="fault",
+        verdict=f"uses the coordinate: {answer[0]}: another one changes the chunk by {change:.2f} (1 = as much as the "
+        "demonstrations for the two differ); more cannot be told, for these do not say how to answer to it",
+        severity=answer[1],
         remedy=remedy,
     )
 

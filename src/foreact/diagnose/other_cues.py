@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from foreact.data.bad_episodes import listed
 from foreact.data.mixed import origin_of, parts_of
 from foreact.data.source import EpisodeSource
 from foreact.errors import DataError
@@ -15,7 +16,7 @@ from foreact.policy.inputs import CUE_DIM
 
 Kind = Literal["confuser", "paired", "elsewhere"]
 KINDS: dict[Kind, str] = {
-    "confuser": "the recorded place of another block in the scene",
+    "confuser": "the recorded or given place of another block in the scene",
     "paired": "the cue of the same scene's other demonstration",
     "elsewhere": "another episode's cue; no block is known to stand there",
 }
@@ -37,8 +38,21 @@ class OtherCues:
     """Of each trial."""
 
 
-def known_places(source: EpisodeSource) -> dict[int, tuple[Kind, tuple[Place, ...]]]:
-    """Return by episode where other blocks stand, as far as the data tell: recorded, or cues of the same scene."""
+def known_places(
+    source: EpisodeSource, given: Mapping[int, tuple[Place, ...]] | None = None
+) -> dict[int, tuple[Kind, tuple[Place, ...]]]:
+    """Return by episode where other blocks stand, as far as it is known: given, recorded, or cues of the same scene.
+
+    Args:
+        source: The demonstrations.
+        given: What somebody says, by episode; the data are asked for the others.
+
+    Raises:
+        DataError: If places are given of an episode that does not exist.
+    """
+    given = given or {}
+    if unknown := set(given) - set(source.episode_indices):
+        raise DataError(f"places of other blocks are given for episode {listed(unknown)}, which '{source.root}' lacks")
     from foreact.sim.record import recorded_scenes
 
     recorded: dict[tuple[int, int], tuple[Place, ...]] = {}
@@ -54,6 +68,7 @@ def known_places(source: EpisodeSource) -> dict[int, tuple[Kind, tuple[Place, ..
     known: dict[int, tuple[Kind, tuple[Place, ...]]] = {
         index: ("confuser", recorded[origin]) for index, origin in origins.items() if origin in recorded
     }
+    known |= {index: ("confuser", places) for index, places in given.items()}
     members: dict[int, list[int]] = {}
     for index, scene_number in source.scenes.items():
         members.setdefault(scene_number, []).append(index)

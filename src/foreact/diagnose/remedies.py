@@ -36,9 +36,9 @@ def for_an_ignored_coordinate(
             "the preset so101-grounded, compact-grounded for small pictures (it crops around the coordinate and acts "
             "relative to it: needs a calibrated camera and the arm, --calibration)"
         )
+    tries.append("more steps" if train is None else f"more steps than {train.steps} (--train.steps)")
     if not is_paired:
-        tries.append("demonstrations of each scene with every block as target (foreact record --paired)")
+        tries.append("demonstrations of each scene with every block as target (in simulation foreact record --paired)")
     if train is None or train.sampling != "paired":
-        tries.append("--train.sampling paired")
-    steps = "more steps" if train is None else f"more steps than {train.steps} (--train.steps)"
-    return "; then ".join([*tries, steps])
+        tries.append("--train.sampling paired, which is not measured against a collapse")
+    return "; then ".join(tries)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from foreact.console import console, progress_bar
+from foreact.data.coordinates import read_other_places
 from foreact.diagnose.about_chunks import about_the_chunks
 from foreact.diagnose.about_coordinate import about_the_coordinate
 from foreact.diagnose.attention import attention_paid, judge_attention
@@ -25,6 +26,7 @@ from foreact.diagnose.gradient_flow import gradient_flow, judge_gradient_flow
 from foreact.diagnose.inputs_used import inputs_used, judge_inputs_used
 from foreact.diagnose.latent_used import judge_latent_used, latent_used
 from foreact.diagnose.normalisation import judge_normalisation, normalisation
+from foreact.diagnose.other_cues import Place
 from foreact.diagnose.out_of_range import judge_out_of_range, measure_out_of_range
 from foreact.diagnose.overfitting import FEW_EPISODES, judge_overfitting, overfitting
 from foreact.diagnose.pictures_as_trained import judge_pictures_as_trained, pictures_as_trained
@@ -68,6 +70,7 @@ def diagnose(
     episodes: int = EPISODES,
     cache_dir: Path | None = None,
     device: str = "cpu",
+    others: str | Path | None = None,
 ) -> Report:
     """Ask a policy all questions.
 
@@ -78,6 +81,7 @@ def diagnose(
         episodes: How many to examine on; held-out ones first, then training episodes.
         cache_dir: Where decoded frames are kept; None for the user's cache.
         device: Where to compute.
+        others: File of where other blocks stood (`read_other_places`), for the swap test of data that do not say it.
 
     Raises:
         CheckpointError: If there is no policy, or it is damaged.
@@ -90,9 +94,10 @@ def diagnose(
         run, data=data, checkpoint=checkpoint, episodes=episodes, cache_dir=cache_dir, device=device
     )
     policy = examined.policy
+    places = None if others is None else read_other_places(Path(others))
     with _progress() as advance:
         probe = Probe(policy.model, policy.inputs, policy.features, examined.dataset, advance=advance)
-        findings = worst_first(list(_answers(examined, probe, advance)))
+        findings = worst_first(list(_answers(examined, probe, advance, places)))
     return Report(
         run=str(run),
         data=examined.data,
@@ -104,7 +109,12 @@ def diagnose(
     )
 
 
-def _answers(examined: Examined, probe: Probe, advance: Callable[[int], None]) -> Iterator[Finding]:
+def _answers(
+    examined: Examined,
+    probe: Probe,
+    advance: Callable[[int], None],
+    others: Mapping[int, tuple[Place, ...]] | None,
+) -> Iterator[Finding]:
     """Ask one question after the other. Among equally bad answers the order here is that of the page.
 
     A question is a file: what it measures, and a `judge_` that puts it into words. Its picture is registered in
@@ -112,7 +122,7 @@ def _answers(examined: Examined, probe: Probe, advance: Callable[[int], None]) -
     """
     # What goes in.
     used = inputs_used(probe, episodes=FEWER)
-    yield from about_the_coordinate(probe, examined.source, examined.meta, used)
+    yield from about_the_coordinate(probe, examined.source, examined.meta, used, others)
     if used is not None:
         yield judge_inputs_used(used)
     pictures = pictures_as_trained(probe, episodes=FEWER)

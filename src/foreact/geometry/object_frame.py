@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.errors import ConfigError
+from foreact.geometry.jaws import find_misplaced
 from foreact.geometry.kinematics import ForwardKinematics, rotation_matrix
 from foreact.records import Arm, Batch, Features
 from foreact_runtime.hand import known_arm, others, places
@@ -152,6 +153,25 @@ def check_joints(features: Features, states: np.ndarray) -> None:
             "no joint of the arm moves by a hundredth of its range; check joint_unit in the calibration (now "
             f"'{arm.unit}')"
         )
+
+
+def check_gripper(features: Features, states: np.ndarray) -> None:
+    """Refuse recorded states (N, S) in which the jaws never, or always, count as closed.
+
+    Raises:
+        ConfigError: If they do; names the range of the gripper's values and, where they have two levels, what lies
+            halfway between.
+    """
+    arm = known_arm(features)
+    assert arm.gripper is not None
+    found = find_misplaced(arm, states[:, places("state", (arm.gripper,), features.state_names)[0]])
+    if found is None:
+        return
+    missed = "where the cue is" if found.always else "that it holds something"
+    raise ConfigError(
+        f"{found.said}, so with conditioning 'frame' the hand is never told {missed}; {found.remedy}, in the "
+        "calibration that you give with --calibration FILE or in the data set's meta/foreact.json"
+    )
 
 
 def _has_goal(features: Features) -> bool:

@@ -39,8 +39,10 @@ def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Findi
     seeing = sorted({name for of in places.values() for name in of.in_view})
     shares = {name: float(np.mean([of.in_view[name] for of in places.values() if of.in_view])) for name in seeing}
     closed = [index for index in told if places[index].closing_hand is not None]
+    unheld = "" if closed else f"not held against where the hand closes: {_why_not(places)}"
     if not told or not any(of.calibration for of in features.cameras) or not (closed or shares):
-        reason = "no camera is calibrated" if told else "the data have none"
+        calibrated = any(of.calibration for of in features.cameras)
+        reason = "the data have none" if not told else unheld if calibrated else "no camera is calibrated"
         return Finding(question=question, title=title, verdict=f"cannot tell: {reason}", severity="note")
 
     said, faults, warnings, remedies = [], [], [], []
@@ -83,7 +85,9 @@ def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Findi
         warnings.append(f"{camera} is not where its calibration says, or the coordinates are not where the arm acts")
         if not remedies:
             remedies.append(f"look at the calibration of {camera}, position and quaternion: a crop of it shows nothing")
-    severity: Severity = "fault" if faults else "warning" if warnings else "fine"
+    if unheld:
+        said.append(unheld)
+    severity: Severity = "fault" if faults else "warning" if warnings else "note" if unheld else "fine"
     return Finding(
         question=question,
         title=title,
@@ -92,6 +96,13 @@ def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Findi
         remedy="; ".join(remedies),
         evidence=evidence,
     )
+
+
+def _why_not(places: Mapping[int, Places]) -> str:
+    """Return why no episode tells where the hand is when the gripper first closes."""
+    if all(of.start_hand is None for of in places.values()):
+        return "the arm's kinematics are not known"
+    return "the gripper closes in no episode ('When does the gripper close?' may say why)"
 
 
 def _length(metres: float) -> str:

@@ -1,4 +1,4 @@
-"""When does the gripper close and open?"""
+"""When does the gripper close and open, and does what counts as closed lie between the two?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from foreact.data.dimensions import is_gripper
 from foreact.data.statistics import names_of
 from foreact.finding import Finding
+from foreact.geometry.jaws import Misplaced
 from foreact.inspection.scale import Scale
 from foreact.inspection.words import episodes_text
 from foreact.records import Episode, Features
@@ -17,6 +18,7 @@ from foreact_runtime import keys
 
 _BAND = 0.1
 """Half the hysteresis around the threshold, as a share of the range."""
+_QUANTILES = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +84,46 @@ def measure_gripper(episode: Episode, grippers: list[GripperDimension]) -> Gripp
     return GripperEvents(closings=tuple(sorted(closings)), openings=tuple(sorted(openings)), length=episode.length)
 
 
+def gripper_values(episode: Episode, features: Features) -> np.ndarray:
+    """Return an episode's quantiles, from the least to the largest value (101,), of the gripper that the arm names.
+
+    Empty where the arm, its gripper or its value in the state is not known.
+    """
+    arm = features.arm
+    if arm is None or arm.gripper not in features.state_names or episode.state is None:
+        return np.empty(0)
+    values = episode.state[:, features.state_names.index(arm.gripper)]
+    return np.quantile(values, _QUANTILES, method="nearest")
+
+
 def judge_gripper(
-    fps: float, grippers: list[GripperDimension], events: Mapping[int, GripperEvents], tasks: Mapping[int, str]
+    fps: float,
+    grippers: list[GripperDimension],
+    events: Mapping[int, GripperEvents],
+    tasks: Mapping[int, str],
+    misplaced: Misplaced | None,
 ) -> Finding:
-    """Say how often and when the gripper closes, and in which episodes it never does though it does in most."""
+    """Say how often and when the gripper closes, and in which episodes it never does though it does in most.
+
+    Where the arm's `gripper_closed` is misplaced there is nothing to count, and that is said instead.
+    """
     title = "When does the gripper close?"
+    if misplaced is not None:
+        return Finding(
+            question="gripper",
+            title=title,
+            verdict=f"{misplaced.said}: when it closes cannot be told, and conditioning 'frame' is refused",
+            severity="warning" if misplaced.levels is None else "fault",
+            remedy=f"{misplaced.remedy}, in robot.yaml (foreact convert DATA OUT --calibration robot.yaml writes it "
+            "into the data) or in the data's meta/foreact.json",
+            evidence={
+                "gripper_closed": misplaced.arm.gripper_closed,
+                "range": [misplaced.low, misplaced.high],
+                "levels": misplaced.levels,
+                "proposed": misplaced.proposed,
+                "first_closing_s": [],
+            },
+        )
     if not grippers or not events:
         return Finding(
             question="gripper",

@@ -20,6 +20,7 @@ from foreact.data.source import EpisodeSource
 from foreact.data.statistics import vectors
 from foreact.errors import ConfigError, DataError
 from foreact.finding import SEVERITIES, Finding, worst_first
+from foreact.geometry.jaws import find_misplaced
 from foreact.inspection.alike import (
     judge_duplicates,
     judge_leakage,
@@ -41,7 +42,7 @@ from foreact.inspection.command import Command, judge_command, measure_command
 from foreact.inspection.coordinates import judge_coordinates
 from foreact.inspection.coverage import PlaceFinder, Places, judge_coverage, place_maps
 from foreact.inspection.exhibits import Exhibit, show
-from foreact.inspection.gripper import GripperEvents, find_grippers, judge_gripper, measure_gripper
+from foreact.inspection.gripper import GripperEvents, find_grippers, gripper_values, judge_gripper, measure_gripper
 from foreact.inspection.looks import DepthLook, Look, look_at, look_at_depth
 from foreact.inspection.numbers import count_missing, judge_missing
 from foreact.inspection.plan import Plan, plan_looks, read_window
@@ -133,6 +134,7 @@ class _Survey:
     idle: dict[int, Idle] = field(default_factory=dict)
     commands: dict[int, Command] = field(default_factory=dict)
     events: dict[int, GripperEvents] = field(default_factory=dict)
+    grips: dict[int, np.ndarray] = field(default_factory=dict)
     places: dict[int, Places] = field(default_factory=dict)
     traces: dict[int, np.ndarray] = field(default_factory=dict)
     looks: dict[int, dict[str, Look]] = field(default_factory=dict)
@@ -203,6 +205,9 @@ def _judge(
     near = neighbours(survey.traces)
     groups = [] if near is None else same_groups(source, near, scales)
     stale = {index: survey.stale[index] for index in sorted(survey.stale)}
+    misplaced = None
+    if features.arm is not None and survey.grips:
+        misplaced = find_misplaced(features.arm, np.concatenate(list(survey.grips.values())))
     return [
         _judge_damaged(survey.damaged, len(source.episode_indices), plan),
         judge_missing(features, survey.missing),
@@ -215,7 +220,7 @@ def _judge(
         judge_constant(reaches),
         judge_lengths(source),
         judge_idle(str(source.root), fps, survey.idle),
-        judge_gripper(fps, find_grippers(features, scales), survey.events, source.tasks),
+        judge_gripper(fps, find_grippers(features, scales), survey.events, source.tasks, misplaced),
         judge_coordinates(features, survey.places),
         judge_coverage(place_maps(features, survey.places, scales)),
         *_about_pictures(source, survey, plan),
@@ -268,6 +273,7 @@ def _look_at_all(source: EpisodeSource, scales: Mapping[str, Scale], plan: Plan)
                     survey.reach[index] = {key: measure_reach(of, scales[key]) for key, of in vectors(episode).items()}
                     survey.idle[index] = measure_idle(episode, tolerances)
                     survey.events[index] = measure_gripper(episode, grippers)
+                    survey.grips[index] = gripper_values(episode, features)
                     closings = survey.events[index].closings
                     survey.places[index] = finder.measure(episode, closings[0] if closings else None)
                     survey.traces[index] = trace(episode, scales)

@@ -297,7 +297,8 @@ def _ways_in_the_network(config: PolicyConfig, features: Features) -> frozenset[
     """Return the ways of conditioning that the network is built with.
 
     In the uncued control (`use_environment_state` False) all that need the coordinates are off; where the data has
-    none, the plain token is.
+    none, the plain token is. With `frame` the token is built without being named: what the hand is relative to is an
+    input.
 
     Raises:
         ConfigError: If a way needs coordinates, pictures or a coordinate token that are not there.
@@ -306,6 +307,8 @@ def _ways_in_the_network(config: PolicyConfig, features: Features) -> frozenset[
     ways = frozenset(config.conditioning)
     if not config.use_environment_state:
         return ways - needing_the_cue
+    if "frame" in ways:
+        ways |= {"token"}
     if not features.environment_dim:
         ways -= {"token"}
         if without := sorted(ways & needing_the_cue):

@@ -9,6 +9,7 @@ from foreact.config import PolicyConfig
 _HAND_OVER = {
     "strong": "'strong' adds them to every image token before each layer",
     "film": "'film' adds what it makes of them to every cell of the pictures",
+    "heatmap": "'heatmap' draws them into the pictures",
 }
 """Ways of conditioning by which the coordinates reach the image tokens without attention."""
 
@@ -17,8 +18,9 @@ class CueHead(nn.Module):
     """Recovers the normalised coordinates from tokens, pooled by attention with one learned query.
 
     From image tokens or decoder outputs this asks that the coordinates have reached them. From the coordinate
-    token's own output it asks nothing: the residual path hands it its answer (ACT.md 9), as it does with `strong` and
-    `film` to every image token. To the decoder's queries, which begin empty, nothing comes but by attention.
+    token's own output it asks nothing: the residual path hands it its answer (ACT.md 9), as it does with `strong`,
+    `film` and `heatmap` to the image tokens. To the decoder's queries, which begin empty, nothing comes but by
+    attention.
     """
 
     def __init__(self, dim: int, environment_dim: int) -> None:

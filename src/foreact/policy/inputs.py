@@ -18,7 +18,7 @@ from foreact.config import PolicyConfig
 from foreact.data.images import center_crop, random_crop, resize_frames
 from foreact.data.statistics import statistics_of
 from foreact.errors import ConfigError, unknown_name
-from foreact.geometry.object_frame import HandPose, ObjectFrame, check_joints
+from foreact.geometry.object_frame import HandPose, ObjectFrame, check_gripper, check_joints
 from foreact.geometry.projection import Pose, plane_points, project
 from foreact.geometry.recorded_pose import RecordedHandPose
 from foreact.normalizer import Normalizer
@@ -294,7 +294,9 @@ def network_statistics(features: Features, vectors: Iterable[Batch]) -> Statisti
         for key, value in of.items():
             if value is not None:
                 parts.setdefault(key, []).append(value)
-    check_joints(features, np.concatenate(states))
+    recorded = np.concatenate(states)
+    check_joints(features, recorded)
+    check_gripper(features, recorded)
     return {key: statistics_of([part.numpy() for part in of]) for key, of in parts.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a training could be told better, at its start: a better way that the data allow, coordinates out of view."""
+"""What a training could be told better, at its start: a better way that the data allow, coordinates that get lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from foreact.policy.inputs import CUE_DIM, IN_PICTURES, why_not
 from foreact.policy.sight import CueSight, seldom_in_view
 from foreact.presets import preset
 from foreact.records import Episode, Features
+
+_CARRY = frozenset({"token", "strong", "film", "crop", "heatmap", "frame"})
+"""Ways of conditioning with which the network gets the coordinates, or pictures that depend on them."""
 
 
 def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
@@ -29,6 +32,22 @@ def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
         "the coordinates are one token, which a policy may follow only roughly; a camera and the arm are calibrated, "
         f"so the preset {grounded}, or compact-grounded for small pictures, is possible and goes nearer "
         "(docs/grounding.md)"
+    )
+
+
+def coordinates_unheard(config: PolicyConfig, features: Features) -> str | None:
+    """Return a warning where no way of conditioning brings the coordinates to the network.
+
+    Args:
+        config: The policy's.
+        features: As selected from the data.
+    """
+    if not features.environment_dim or not config.use_environment_state or _CARRY & set(config.conditioning):
+        return None
+    ways = ", ".join(config.conditioning) or "nothing"
+    return (
+        f"the policy is told no coordinates: policy.conditioning is {ways}, which brings none to the network; add "
+        "token or another of docs/conditioning.md"
     )
 
 

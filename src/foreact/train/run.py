@@ -48,7 +48,7 @@ from foreact.policy.inputs import network_statistics
 from foreact.processor import BF16_FLAGS, has_bf16_units
 from foreact.records import Batch, Features
 from foreact.threads import set_threads
-from foreact.train.advice import better_conditioning, cues_out_of_view
+from foreact.train.advice import better_conditioning, coordinates_unheard, cues_out_of_view
 from foreact.train.callbacks import SaveCheckpoints, StopOnInterrupt, Throughput
 from foreact.train.checkpoint_io import DirectoryCheckpointIO
 from foreact.train.jsonl_logger import JSONLLogger
@@ -205,7 +205,7 @@ def train(
                 if remark:
                     console.print(remark, highlight=False)
             unseen = cues_out_of_view(run.policy, features, samples.vectors.episodes)
-            for remark in (satisfied_for_free(run.policy), unseen):
+            for remark in (coordinates_unheard(run.policy, features), satisfied_for_free(run.policy), unseen):
                 if remark is not None:
                     warn(remark)
         demonstrations = Demonstrations(samples.training, samples.validation, run.train, source.scenes)
