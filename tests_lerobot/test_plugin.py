@@ -333,6 +333,7 @@ def test_lerobot_trains_the_grounded_policy_on_a_calibrated_recording(tmp_path: 
     rng = np.random.default_rng(0)
     for _ in range(2):
         state = np.cumsum(rng.normal(0, 0.05, (10, 4)), axis=0)
+        state[:, GROUNDED.state_names.index("gripper")] += np.linspace(0.8, 0, 10)  # it closes
         vectors = {
             "observation.state": state,
             "observation.environment_state": np.tile(rng.uniform(0.1, 0.3, 2), (10, 1)),
