@@ -26,7 +26,7 @@ IGNORED = 0.02
 """Change below which an input counts as ignored."""
 HARDLY = 0.15
 """Change of the exchanged coordinate below which a policy hardly answers to it. Runs of the study that ignore theirs
-without being deaf to it have 0.04 to 0.14, those that go where they are told 0.20 to 0.5 (docs/grounding.md)."""
+without being deaf to it have 0.04 to 0.14, those that go where they are told 0.20 to 0.5, one between 0.12."""
 ONE_FOR_ALL = 0.25
 """Change with all inputs exchanged below which the policy has one chunk for all."""
 EVERYTHING = "everything exchanged"
