@@ -15,7 +15,7 @@ import tyro
 from benchmarks.grounding import cost, table, validation
 from benchmarks.grounding.cells import Cell
 from benchmarks.grounding.plots import draw_grid, draw_success
-from benchmarks.grounding.results import RESULTS, Status, minutes_left, read_results, status
+from benchmarks.grounding.results import RESULTS, minutes_left, read_results, status
 from benchmarks.grounding.run import Machine, run_cell, say, steps_done
 from benchmarks.grounding.variants import GRID, study
 from filelock import FileLock, Timeout
@@ -110,7 +110,7 @@ def run(options: Run) -> int:
     for of in (status(cell, options.results) for cell in chosen(options.only)):
         if of.word == "stale":
             what = "computed again" if options.redo else "left as it is; --redo computes it again"
-            say(f"{of.cell.name} is stale ({_changes(of)}): {what}")
+            say(f"{of.cell.name} is stale ({of.difference}): {what}")
         if of.word == "open" or (of.word == "stale" and options.redo):
             todo.append(of.cell)
     begun = time.perf_counter()
@@ -153,7 +153,7 @@ def show(options: List) -> None:
         else:
             steps = steps_done(of.cell, options.work)
             trained = f", step {steps} of {of.cell.run.train.steps}" if steps else ""
-            remark = f"about {minutes:.0f} min{trained}{f': {_changes(of)}' if of.changes else ''}"
+            remark = f"about {minutes:.0f} min{trained}{f': {of.difference}' if of.changes else ''}"
         print(f"{of.word:<6}{of.cell.name:<42}{remark}")
     print(", ".join(f"{n} {word}" for word, n in counts.items()) + f"; about {_hours(total)} left")
 
@@ -201,10 +201,6 @@ def chosen(patterns: Sequence[str]) -> list[Cell]:
 
 def _minutes_left(cell: Cell, known: Sequence[dict[str, object]], work: Path, threads: int) -> float:
     return minutes_left(cell, known, threads=threads, steps_done=steps_done(cell, work))
-
-
-def _changes(of: Status) -> str:
-    return ", ".join(of.changes[:3]) + (f" and {len(of.changes) - 3} more" if len(of.changes) > 3 else "")
 
 
 def _hours(minutes: float) -> str:

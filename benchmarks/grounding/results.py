@@ -34,6 +34,12 @@ class Status:
             return "open"
         return "stale" if self.changes else "done"
 
+    @property
+    def difference(self) -> str:
+        """The first changes, in words."""
+        more = len(self.changes) - 3
+        return ", ".join(self.changes[:3]) + (f" and {more} more" if more > 0 else "")
+
 
 def status(cell: Cell, folder: Path = RESULTS) -> Status:
     """Return where a cell stands."""

@@ -166,8 +166,7 @@ def _outcomes(rows: Sequence[Row]) -> str:
 def still_open(cells: Sequence[Status]) -> str:
     """Return a section that names the cells that are not computed, or were with other settings."""
     lines = [
-        [of.cell.name, of.cell.variant.title, of.word if of.word == "open" else f"{of.word}: {'; '.join(of.changes)}"]
-        for of in cells
+        [of.cell.name, of.cell.variant.title, f"{of.word}: {of.difference}" if of.changes else of.word] for of in cells
     ]
     summary = f"{len(lines)} cells that the study asks for and that are not computed yet"
     return f"### Still open\n\n{details(summary, table(['cell', 'policy', 'state'], lines))}"

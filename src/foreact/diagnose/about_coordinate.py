@@ -15,7 +15,7 @@ from foreact.diagnose.remedies import for_an_ignored_coordinate
 from foreact.diagnose.response import clear, fitted_response
 from foreact.diagnose.sensitivity import judge_sensitivity, sensitivity
 from foreact.diagnose.swap import judge_swap, swap_test
-from foreact.finding import Finding, Severity
+from foreact.finding import Finding
 from foreact.policy.checkpoint import CheckpointMeta
 
 
@@ -73,13 +73,14 @@ _NO_RESPONSE = "the demonstrations do not say how to answer to the coordinate (a
 
 def _unmoved(change: float, remedy: str) -> Finding:
     """What is certain where no response of the demonstrations is known: the chunk stays nearly the same."""
-    answer: tuple[str, Severity] = ("no", "fault") if change < IGNORED else ("hardly", "warning")
+    is_ignored = change < IGNORED
     return Finding(
         question="swap",
         title="Does it go to the block that is named?",
-        verdict=f"uses the coordinate: {answer[0]}: another one changes the chunk by {change:.2f} (1 = as much as the "
-        "demonstrations for the two differ); more cannot be told, for these do not say how to answer to it",
-        severity=answer[1],
+        verdict=f"uses the coordinate: {'no' if is_ignored else 'hardly'}: another one changes the chunk by "
+        f"{change:.2f} (1 = as much as the demonstrations for the two differ); more cannot be told, for "
+        "these do not say how to answer to it",
+        severity="fault" if is_ignored else "warning",
         remedy=remedy,
     )
 

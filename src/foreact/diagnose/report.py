@@ -90,11 +90,11 @@ def diagnose(
     """
     if episodes < 1:
         raise ConfigError(f"--episodes is {episodes}; it must be at least 1")
+    places = None if others is None else read_other_places(Path(others))
     examined = open_examined(
         run, data=data, checkpoint=checkpoint, episodes=episodes, cache_dir=cache_dir, device=device
     )
     policy = examined.policy
-    places = None if others is None else read_other_places(Path(others))
     with _progress() as advance:
         probe = Probe(policy.model, policy.inputs, policy.features, examined.dataset, advance=advance)
         findings = worst_first(list(_answers(examined, probe, advance, places)))

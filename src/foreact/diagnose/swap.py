@@ -6,8 +6,9 @@ the data (response.py), so the test also works for chunks that end before the bl
 not known. A policy that ignores the coordinate does not move, and scores 0 wherever it goes; one that obeys moves by
 the whole way, and scores 1. Going to the nearer of two blocks by chance, or by sight, counts for nothing.
 
-Where the data show no second block, the place named is an empty one, and the block stands in sight elsewhere: what the
-policy sees contradicts what it is told, as no demonstration did, and the best of them follow their eyes now and then.
+Where it is not known where other blocks stand, another episode's place is named, which is an empty one as a rule, while
+the block stands in sight elsewhere: what the policy sees contradicts what it is told, as no demonstration did, and the
+best of them follow their eyes now and then.
 Fewer obeyed trials show there that the coordinate is used.
 
 A chunk that moves as it should may still end somewhere else. Where the arm is known, and the demonstrations

@@ -40,8 +40,8 @@ def judge_coordinates(features: Features, places: Mapping[int, Places]) -> Findi
     shares = {name: float(np.mean([of.in_view[name] for of in places.values() if of.in_view])) for name in seeing}
     closed = [index for index in told if places[index].closing_hand is not None]
     unheld = "" if closed else f"not held against where the hand closes: {_why_not(places)}"
-    if not told or not any(of.calibration for of in features.cameras) or not (closed or shares):
-        calibrated = any(of.calibration for of in features.cameras)
+    calibrated = any(of.calibration for of in features.cameras)
+    if not told or not calibrated or not (closed or shares):
         reason = "the data have none" if not told else unheld if calibrated else "no camera is calibrated"
         return Finding(question=question, title=title, verdict=f"cannot tell: {reason}", severity="note")
 

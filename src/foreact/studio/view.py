@@ -255,6 +255,7 @@ def _play(
     features, arm, outcome = policy.features, arm_of_model(env.model), str(robot.info["outcome"])
     hand = Hand(features, policy.executor_settings, arm)
     cue = np.array([*robot.vectors[ENVIRONMENT_STATE], BLOCK_SIZE / 2])
+    recorded = np.stack(states)
     view = View(
         name=f"{name}_seed_{seed:06d}",
         title=f"{called}, seed {seed}: {outcome.replace('_', ' ')}",
@@ -265,15 +266,13 @@ def _play(
         sent=np.stack(robot.actions),
         limited=np.stack(limited),
         state_names=ACTION_NAMES,
-        states=np.stack(states),
+        states=recorded,
         predictions=tuple(
             Prediction(tick=tick, actions=hand.actions(chunk), path=hand.path(chunk)) for tick, chunk in chunks.items()
         ),
-        hand=_hand_path(replace(features, arm=arm), ACTION_NAMES, np.stack(states)),
+        hand=_hand_path(replace(features, arm=arm), ACTION_NAMES, recorded),
         cue=np.repeat(cue[None], len(states), axis=0),
-        calibrations=placed_cameras(
-            calibrations, len(states), hand_poses(HandPose(arm, ACTION_NAMES), np.stack(states))
-        ),
+        calibrations=placed_cameras(calibrations, len(states), hand_poses(HandPose(arm, ACTION_NAMES), recorded)),
         scene=scene_of(env, poses),
     )
     return view, outcome
