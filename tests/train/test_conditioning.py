@@ -96,12 +96,21 @@ def test_a_grounded_policy_sees_the_same_problem_wherever_the_scene_is(
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-4)
 
 
+@pytest.mark.parametrize("cameras", [None, ()], ids=["", "blind"])
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_each_way_alone_tells_the_network_where_or_training_says_that_it_does_not(
-    tiny_run: RunConfig, demos: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str
+    tiny_run: RunConfig,
+    demos: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+    cameras: tuple[str, ...] | None,
 ) -> None:
     out = tmp_path / "run"
-    train(with_ways(tiny_run, cast(Conditioning, way), steps=4), data=demos, out=out, cache_dir=cache_dir)
+    run = with_ways(tiny_run, cast(Conditioning, way), steps=4)
+    run = replace(run, policy=replace(run.policy, cameras=cameras, auxiliary_from="decoder"))
+    train(run, data=demos, out=out, cache_dir=cache_dir)
     unheard = "told no coordinates" in capsys.readouterr().err
     policy = load_policy(out)
     if way in ("heatmap", "film"):  # both begin as if they were not there; four steps are too few to see them
@@ -117,7 +126,8 @@ def test_each_way_alone_tells_the_network_where_or_training_says_that_it_does_no
     elsewhere = observation | {key: observation[key] + np.array([0.03, -0.05], np.float32)}
     answers = not np.array_equal(policy.predict_chunk(observation), policy.predict_chunk(elsewhere))
     assert answers is not unheard
-    assert unheard is (way in ("world", "auxiliary", "contrastive"))
+    of_pictures = () if cameras is None else ("film", "crop", "heatmap")
+    assert unheard is (way in ("world", "auxiliary", "contrastive", *of_pictures))
 
 
 def test_a_calibration_file_goes_into_the_checkpoint_and_a_resumed_run_keeps_it(

@@ -12,8 +12,10 @@ from foreact.policy.sight import CueSight, seldom_in_view
 from foreact.presets import preset
 from foreact.records import Episode, Features
 
-_CARRY = frozenset({"token", "strong", "film", "crop", "heatmap", "frame"})
-"""Ways of conditioning with which the network gets the coordinates, or pictures that depend on them."""
+_CARRY_ALONE = frozenset({"token", "strong", "frame"})
+"""Ways of conditioning with which the network gets the coordinates."""
+_CARRY_WITH_PICTURES = frozenset({"film", "crop", "heatmap"})
+"""Those with which it gets pictures that depend on them, or reads pictures as they say."""
 
 
 def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
@@ -42,12 +44,13 @@ def coordinates_unheard(config: PolicyConfig, features: Features) -> str | None:
         config: The policy's.
         features: As selected from the data.
     """
-    if not features.environment_dim or not config.use_environment_state or _CARRY & set(config.conditioning):
+    carry = _CARRY_ALONE | _CARRY_WITH_PICTURES if features.cameras else _CARRY_ALONE
+    if not features.environment_dim or not config.use_environment_state or carry & set(config.conditioning):
         return None
     ways = ", ".join(config.conditioning) or "nothing"
     return (
-        f"the policy is told no coordinates: policy.conditioning is {ways}, which brings none to the network; add "
-        "token or another of docs/conditioning.md"
+        f"the policy is told no coordinates: policy.conditioning is {ways}, which brings none to the network"
+        f"{'' if features.cameras else ' without pictures'}; add token or another of docs/conditioning.md"
     )
 
 
