@@ -142,6 +142,15 @@ PRESET_UNCUED = replace(
     samples_per_s=66,
 )
 """Both cameras' full pictures: nothing says where to crop."""
+PRESET_TOKEN = replace(
+    _variant(
+        "preset-token",
+        "baseline: coordinates as a token, both cameras, 4000 steps",
+        RunConfig(policy=_PRESET.policy, train=replace(_GROUNDED.train, cue_noise=_PRESET.train.cue_noise)),
+    ),
+    samples_per_s=66,
+)
+"""The preset's own data, cameras and budget, without its ways."""
 
 _REAL = preset("so101-grounded")
 SO101_GROUNDED = Variant(
@@ -215,6 +224,13 @@ RESNET_RAW = _variant(
 RESNET_BEST = replace(_best("resnet-best", "best, ResNet-18", RESNET), samples_per_s=60)
 LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
 LEROBOT_LONG = _longer(LEROBOT, 3)
+PRESET_AS_LEROBOT = replace(
+    PRESET,
+    name="preset-600",
+    title="preset compact-grounded, LeRobot's 38,400 samples",
+    run=replace(PRESET.run, train=replace(PRESET.run.train, steps=600, val_every=200, save_every=200)),
+)
+"""The default beside LeRobot's at the same data and budget, which is a seventh of its own."""
 FULL_SIZE = replace(
     _variant(
         "so101-token",
@@ -327,6 +343,8 @@ def study() -> tuple[Cell, ...]:
         cells(COPIED, (_longer(BASELINE, 3), FULL_SIZE), OF_CLUSTERS),
         cells(UNIFORM["L1"], CURES[:-2], STANDARD),
         cells(HARDEST_MORE, (PRESET_UNCUED,), CHOSEN),
+        cells(UNIFORM["L2"], (PRESET_AS_LEROBOT,), CHOSEN, seeds=3),
+        cells(HARDEST_MORE, (PRESET_TOKEN,), CHOSEN),
         cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),
     ]
     return tuple(cell for line in lines for cell in line)
