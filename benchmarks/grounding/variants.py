@@ -209,6 +209,17 @@ CURES = (
 """Each alone, with the baseline and the best on the same budget."""
 RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
+RAW_CURES = tuple(
+    replace(
+        variant,
+        name=f"raw-{variant.name.removesuffix('-short')}",
+        title=f"{variant.title}, coordinates not normalised",
+        run=replace(variant.run, policy=replace(variant.run.policy, environment_normalization="identity")),
+    )
+    for variant in CURES
+    if variant.run != SHORT
+)
+"""Each way where the token alone collapses: does it go to the block that is named although coordinates are in metres?"""
 
 _PAIRED = RunConfig(policy=SHORT.policy, train=replace(SHORT.train, sampling="paired"))
 PAIRED_ORDER = _variant("paired-order", "token, paired sampling", _PAIRED)
@@ -345,6 +356,7 @@ def study() -> tuple[Cell, ...]:
         cells(HARDEST_MORE, (PRESET_UNCUED,), CHOSEN),
         cells(UNIFORM["L2"], (PRESET_AS_LEROBOT,), CHOSEN, seeds=3),
         cells(HARDEST_MORE, (PRESET_TOKEN,), CHOSEN),
+        cells(COPIED_MISLED, RAW_CURES, (IN_CLUSTERS, HULL)),
         cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),
     ]
     return tuple(cell for line in lines for cell in line)
