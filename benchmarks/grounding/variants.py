@@ -219,7 +219,7 @@ RAW_CURES = tuple(
     for variant in CURES
     if variant.run != SHORT
 )
-"""Each way where the token alone collapses: does it go to the block that is named although coordinates are in metres?"""
+"""Each way where the token alone collapses: is the named block found although coordinates are in metres?"""
 
 _PAIRED = RunConfig(policy=SHORT.policy, train=replace(SHORT.train, sampling="paired"))
 PAIRED_ORDER = _variant("paired-order", "token, paired sampling", _PAIRED)
