@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.grounding import ways
 from benchmarks.grounding.cells import Cell, Condition, Data, Variant, changes, digest
 from benchmarks.grounding.cli import chosen
 from benchmarks.grounding.data import prepare
@@ -268,6 +269,33 @@ def test_a_table_pools_seeds_and_gives_their_wilson_interval() -> None:
     # wrong block 4 of 200, of which all picked it; 6 of 200 timed out; closing error the mean of 4 and 5
     assert "| the best | 0 | 49 of 50 | 0.02 | 92.0 |" in text
     assert "| the best | L1 | 200 | 2.0 | 95.0 | 0.0 | 2.0 | 0.0 | 0.0 | 0.0 | 3.0 | 4.5 |" in text
+
+
+def test_ways_stand_side_by_side_where_at_least_two_were_measured() -> None:
+    def of(data: str, variant: str, **successes: int) -> dict[str, Any]:
+        found = result(variant, 0, 0)
+        conditions = {"L1": "L1", "L2": "L2", "clusters": "clusters L1"}
+        measured = {conditions[name]: {"successes": n, "confusions": n // 2} for name, n in successes.items()}
+        return {**found, "data": data, "conditions": measured}
+
+    metres = "copied-misled-L1"
+    results = [
+        of("uniform-L2", "film", L1=12, L2=34),
+        of("uniform-L2", "baseline-short", L1=56, L2=78),
+        of("uniform-L1", "film", L1=1, L2=2),
+        of(metres, "film", clusters=3),  # with normalised coordinates: another experiment
+        of(metres, "raw-cue", clusters=8),
+        of(metres, "raw-film", clusters=90),
+    ]
+    head, _, *lines = [line for line in ways.markdown(rows_of(results)).splitlines() if line.startswith("|")]
+    assert head == (
+        "| way | uniform-L2: L1 | uniform-L2: L2 | copied-misled-L1, in metres: swaps obeyed | "
+        "copied-misled-L1, in metres: wrong block | copied-misled-L1, in metres: clusters L1 |"
+    )
+    assert lines[0] == "| coordinates as a token | 56 | 78 | 49 of 50 | 4 | 8 |"
+    assert "| token + film | 12 | 34 | 49 of 50 | 45 | 90 |" in lines
+    assert "| token + frame |  |  |  |  |  |" in lines
+    assert ways.markdown(rows_of(results[:1])) == ""
 
 
 def test_the_diagnosis_is_held_against_where_the_jaws_closed_at_positions_like_the_demonstrations() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from benchmarks.grounding import cost, table, validation
+from benchmarks.grounding import cost, table, validation, ways
 from benchmarks.grounding.cells import Cell
 from benchmarks.grounding.plots import draw_grid, draw_success
 from benchmarks.grounding.results import RESULTS, minutes_left, read_results, status
@@ -173,7 +173,13 @@ def write_tables(options: Table) -> None:
     pictures = [f"![Success by policy, with intervals]({success.name})"]
     if draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid):
         pictures.append(f"![Success over the 7x7 grid]({grid.name})")
-    tables = [*pictures, cost.markdown(), validation.markdown(validation.judged(rows)), table.markdown(rows)]
+    sections = (
+        ways.markdown(rows),
+        cost.markdown(),
+        validation.markdown(validation.judged(rows)),
+        table.markdown(rows),
+    )
+    tables = [*pictures, *(section for section in sections if section)]
     if missing := [of for of in (status(cell, options.results) for cell in study()) if of.word != "done"]:
         tables.append(table.still_open(missing))
     table.write_between_markers(options.out, "\n\n".join(tables))

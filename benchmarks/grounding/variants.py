@@ -112,10 +112,20 @@ def _longer(variant: Variant, times: int) -> Variant:
     )
 
 
+def short_name(variant: Variant) -> str:
+    """Return the name of a policy with half the training."""
+    return f"{variant.name}-short"
+
+
+def raw_name(name: str) -> str:
+    """Return the name of a policy of that name with half the training, its coordinates not normalised."""
+    return f"raw-{name.removesuffix('-short')}"
+
+
 def _short(variant: Variant) -> Variant:
     return replace(
         variant,
-        name=f"{variant.name}-short",
+        name=short_name(variant),
         title=f"{variant.title}, half the training",
         run=replace(variant.run, train=replace(variant.run.train, steps=SHORT.train.steps)),
     )
@@ -212,7 +222,7 @@ RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, env
 RAW_CURES = tuple(
     replace(
         variant,
-        name=f"raw-{variant.name.removesuffix('-short')}",
+        name=raw_name(variant.name),
         title=f"{variant.title}, coordinates not normalised",
         run=replace(variant.run, policy=replace(variant.run.policy, environment_normalization="identity")),
     )
