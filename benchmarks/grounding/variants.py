@@ -247,11 +247,14 @@ LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET),
 LEROBOT_LONG = _longer(LEROBOT, 3)
 PRESET_AS_LEROBOT = replace(
     PRESET,
-    name="preset-600",
-    title="preset compact-grounded, LeRobot's 38,400 samples",
-    run=replace(PRESET.run, train=replace(PRESET.run.train, steps=600, val_every=200, save_every=200)),
+    name="preset-1200",
+    title="preset compact-grounded, LeRobot's steps and batches",
+    run=replace(
+        PRESET.run,
+        train=replace(PRESET.run.train, steps=RESNET.train.steps, batch_size=RESNET.train.batch_size, val_every=300),
+    ),
 )
-"""The default beside LeRobot's at the same data and budget, which is a seventh of its own."""
+"""The default beside LeRobot's ACT at the same data and budget, which is a seventh of its own samples."""
 FULL_SIZE = replace(
     _variant(
         "so101-token",
