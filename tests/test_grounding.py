@@ -322,7 +322,8 @@ def test_the_diagnosis_is_held_against_where_the_jaws_closed_at_positions_like_t
         "best": "good",
     }
     text = validation_table(runs)
-    assert "1 of 2 collapsed runs are called rightly and 2 of 3 good runs are called rightly; 1 neither." in text
+    assert "1 of 2 collapsed runs are called rightly and 2 of 3 good runs are called rightly, 1 are called the" in text
+    assert "opposite; 1 neither." in text
     assert "| uniform_missed_s0 | collapsed | yes | 49 of 50 | 0.02 | 60.0 | 10 % at L1 |" in text
 
 

@@ -48,7 +48,16 @@ class Judged:
     @property
     def is_called_rightly(self) -> bool:
         """Of a run that is good or collapsed: one that is good raises no fault and no warning."""
-        return _ANSWERS.get((self.answer, self.severity)) == self.known
+        return self._called == self.known
+
+    @property
+    def is_called_the_opposite(self) -> bool:
+        """Whether a good run is called collapsed, or a collapsed one good; "partly" and a warning are neither."""
+        return {self._called, self.known} == {"good", "collapsed"}
+
+    @property
+    def _called(self) -> str | None:
+        return _ANSWERS.get((self.answer, self.severity))
 
 
 def judged(rows: Sequence[Row]) -> list[Judged]:
@@ -80,8 +89,9 @@ def markdown(runs: Sequence[Judged]) -> str:
         of = [run for run in runs if run.known == known]
         counts.append(f"{sum(run.is_called_rightly for run in of)} of {len(of)} {known} runs are called rightly")
     sentence = (
-        f"{' and '.join(counts)}; {sum(run.known == 'neither' for run in runs)} neither. Good: at positions like those "
-        f"of its demonstrations the jaws first close at most {GOOD:.0f} mm (median) from the target; collapsed: at "
+        f"{' and '.join(counts)}, {sum(run.is_called_the_opposite for run in runs)} are called the opposite; "
+        f"{sum(run.known == 'neither' for run in runs)} neither. Good: at positions like those of its "
+        f"demonstrations the jaws first close at most {GOOD:.0f} mm (median) from the target; collapsed: at "
         f"least {COLLAPSED:.0f} mm."
     )
     head = ["run", "known to be", "uses the coordinate", "swaps obeyed", "collapse index", "jaws off [mm]", "success"]
