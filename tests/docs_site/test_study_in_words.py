@@ -126,10 +126,31 @@ def test_swaps_of_the_presets_policies_are_counted_in_conditioning() -> None:
 
 def test_the_table_of_ways_says_what_each_reached() -> None:
     rows = re.findall(
-        r"^\| `(\w+)` \|[^|]*\| ([\d.]+), ([\d.]+) % \|", (ROOT / "docs/conditioning.md").read_text(), re.M
+        r"^\| `(\w+)` \|[^|]*\| ([\d.]+), ([\d.]+) % \| ([^|]+) \|", (ROOT / "docs/conditioning.md").read_text(), re.M
     )
-    assert {way for way, _, _ in rows} == set(get_args(Conditioning))
+    assert {way for way, *_ in rows} == set(get_args(Conditioning))
     cells = {"token": "baseline-short", "crop": "crop-short"}
-    for way, at_l1, at_l2 in rows:
-        of = study(f"uniform-L2_{cells.get(way, way)}_s0")
+    for way, at_l1, at_l2, in_hull in rows:
+        name = cells.get(way, way)
+        of = study(f"uniform-L2_{name}_s0")
         assert (float(at_l1), float(at_l2)) == (of["L1"]["successes"] / 2, of["L2"]["successes"] / 2), way
+        if in_hull == "not measured":
+            assert not (RESULTS / f"clusters-L1_{name}_s0.json").exists(), way
+        else:
+            assert in_hull == f"{study(f'clusters-L1_{name}_s0')['hull L1']['successes'] / 2:g} %", way
+
+
+def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
+    def obeyed_and_succeeded(way: str) -> tuple[int, int]:
+        cell = f"copied-misled-L1_raw-{way}"
+        (swap,) = swaps(f"{cell}_s0")
+        return swap["obeyed"], study(f"{cell}_s0")["clusters L1"]["successes"]
+
+    of = {way: "{} and {}".format(*obeyed_and_succeeded(way)) for way in ("crop", "film", "auxiliary", "frame", "cue")}
+    strong = "it obeyed {} of 50 swaps and had {} of 200 at the trained clusters".format(
+        *obeyed_and_succeeded("strong")
+    )
+    page = prose("conditioning.md")
+    assert strong in page
+    for way, said in of.items():
+        assert (f"the token {said}" if way == "cue" else f"`{way}` {said}") in page, way
