@@ -70,12 +70,26 @@ KINDS = (
 
 
 def markdown(rows: Sequence[Row], kinds: Sequence[Kind] = KINDS) -> str:
-    """Return a heading, a sentence and the table; empty where no way was measured beside the token.
+    """Return a heading, a sentence and the tables; empty where no way was measured beside the token.
 
     Args:
         rows: Of all results.
         kinds: What to put side by side; one on which fewer than two ways were measured is left out.
     """
+    tables = [_table(rows, [kind for kind in kinds if kind.in_metres is in_metres]) for in_metres in (False, True)]
+    if not any(tables):
+        return ""
+    train = CURES[0].run.train
+    sentence = (
+        f"The small network on the overhead camera, {train.steps} steps of {train.batch_size}, one seed a policy: "
+        "successes of 200 episodes, of which a 95 % interval goes at most 7 points to either side. The head says what "
+        "was trained on, then where it was measured. Where coordinates are in metres the token alone collapses; swaps "
+        "obeyed and episodes with the wrong block are told there too."
+    )
+    return "\n\n".join(["### The ways side by side", sentence, *(text for text in tables if text)])
+
+
+def _table(rows: Sequence[Row], kinds: Sequence[Kind]) -> str:
     ways = sorted(CURES, key=lambda way: way.name != short_name(BASELINE))
     of_row = {(row.data, row.variant): row.results[0] for row in rows}
     found = [(kind, [of_row.get((kind.data.name, kind.variant(way.name))) for way in ways]) for kind in kinds]
@@ -87,14 +101,7 @@ def markdown(rows: Sequence[Row], kinds: Sequence[Kind] = KINDS) -> str:
         [_title(way.title), *(text for kind, results in shown for text in kind.texts(results[i]))]
         for i, way in enumerate(ways)
     ]
-    train = CURES[0].run.train
-    sentence = (
-        f"The small network on the overhead camera, {train.steps} steps of {train.batch_size}, one seed a policy: "
-        "successes of 200 episodes, of which a 95 % interval goes at most 7 points to either side. The head says what "
-        "was trained on, then where it was measured. In metres the token alone collapses; there swaps obeyed and "
-        "episodes with the wrong block are told too."
-    )
-    return f"### The ways side by side\n\n{sentence}\n\n{table(head, lines)}"
+    return table(head, lines)
 
 
 def _title(of_variant: str) -> str:
