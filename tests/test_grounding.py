@@ -356,6 +356,17 @@ def test_pictures_are_small(tmp_path: Path) -> None:
         assert 1000 < (tmp_path / name).stat().st_size < 200_000
 
 
+def test_a_policy_that_was_not_measured_there_has_no_line_in_the_picture(tmp_path: Path) -> None:
+    elsewhere = result("elsewhere", 0, 98)
+    elsewhere["conditions"] = {"clusters L1": elsewhere["conditions"]["L1"]}
+    measured = [result("best", 1, 98), result("blind", 0, 50)]
+    drawn = []
+    for number, results in enumerate((measured, [*measured, elsewhere])):
+        draw_success(rows_of(results), ["L1"], tmp_path / f"{number}.png")
+        drawn.append((tmp_path / f"{number}.png").read_bytes())
+    assert drawn[0] == drawn[1]
+
+
 @pytest.mark.parametrize(("name", "side"), [("compact-grounded", 128), ("so101-grounded", 480)])
 def test_the_presets_show_each_camera_cropped_and_whole_at_half_its_size(name: str, side: int) -> None:
     """By hand, and as the study's cell has it, whose cameras are named."""

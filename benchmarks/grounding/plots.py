@@ -15,10 +15,14 @@ _DPI = 75
 
 
 def draw_success(rows: Sequence[Row], conditions: Sequence[str], path: Path) -> None:
-    """Write a PNG: a panel a data set, a line a policy, a dot with its 95 % interval a condition."""
+    """Write a PNG: a panel a data set, a line a policy, a dot with its 95 % interval a condition.
+
+    A policy that was measured in none of the conditions has no line.
+    """
     matplotlib.use("agg")
     from matplotlib import pyplot
 
+    rows = [row for row in rows if any(row.pooled(condition) is not None for condition in conditions)]
     names = list(dict.fromkeys(row.data for row in rows))
     panels = [[row for row in rows if row.data == name] for name in names]
     heights = [len(panel) + 1.5 for panel in panels]
