@@ -154,3 +154,23 @@ def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
     assert strong in page
     for way, said in of.items():
         assert (f"the token {said}" if way == "cue" else f"`{way}` {said}") in page, way
+
+
+def test_the_tables_that_a_person_wrote_are_the_studys_files() -> None:
+    text = (ROOT / "docs/grounding.md").read_text()
+    collapse = re.findall(r"^\| [^|]+ \| [^|]+ \| (\d+) of 50 \| (\d+) \| (\d+) \| (\d+) \| `([\w-]+)` \|$", text, re.M)
+    assert len(collapse) == 6
+    for *said, cell in collapse:
+        of, (swap,) = study(f"{cell}_s0"), swaps(f"{cell}_s0")
+        clusters = of["clusters L1"]
+        found = (swap["obeyed"], clusters["confusions"], clusters["successes"], of["hull L1"]["successes"])
+        assert [int(figure) for figure in said] == list(found), cell
+
+    beside = re.findall(r"^\| ([^|]+) \| (\d+, \d+, \d+) \| (\d+, \d+, \d+) \| (\d+, \d+, \d+) \|$", text, re.M)
+    for title, *said in beside:
+        named = re.search(r"\(`([\w-]+)`\)", title)
+        seeds = [study(f"uniform-L2_{named[1] if named else 'lerobot'}_s{seed}") for seed in range(3)]
+        successes = [", ".join(str(of[name]["successes"]) for of in seeds) for name in ("L1", "L2")]
+        off = ", ".join(f"{of['L1']['median_closing_error_mm']:.0f}" for of in seeds)
+        assert said == [*successes, off], title
+    assert len(beside) == 4
