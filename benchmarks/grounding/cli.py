@@ -173,16 +173,16 @@ def write_tables(options: Table) -> None:
     pictures = [f"![Success by policy, with intervals]({success.name})"]
     if draw_grid([row for row in rows if row.variant in options.mapped], GRID.name, grid):
         pictures.append(f"![Success over the 7x7 grid]({grid.name})")
+    missing = [of for of in (status(cell, options.results) for cell in study()) if of.word != "done"]
     sections = (
+        *pictures,
         ways.markdown(rows),
         cost.markdown(),
         validation.markdown(validation.judged(rows)),
         table.markdown(rows),
+        table.still_open(missing),
     )
-    tables = [*pictures, *(section for section in sections if section)]
-    if missing := [of for of in (status(cell, options.results) for cell in study()) if of.word != "done"]:
-        tables.append(table.still_open(missing))
-    table.write_between_markers(options.out, "\n\n".join(tables))
+    table.write_between_markers(options.out, "\n\n".join(section for section in sections if section))
     print(f"{len(results)} results: {options.out}")
 
 

@@ -164,7 +164,9 @@ def _outcomes(rows: Sequence[Row]) -> str:
 
 
 def still_open(cells: Sequence[Status]) -> str:
-    """Return a section that names the cells that are not computed, or were with other settings."""
+    """Return a section that names the cells that are not computed, or were with other settings; empty without one."""
+    if not cells:
+        return ""
     lines = [
         [of.cell.name, of.cell.variant.title, f"{of.word}: {of.difference}" if of.changes else of.word] for of in cells
     ]

@@ -6,8 +6,9 @@ Every cell is a line of `study()`; their order is the order in which they are ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,9 @@ BEST_TRAIN: dict[str, Any] = {"cue_noise": _GROUNDED.train.cue_noise}
 """The best combination of one camera, over any network; the preset has `world` too, and pictures beside their crops."""
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 def _variant(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) -> Variant:
     run = replace(base, policy=replace(base.policy, **policy))
     config = run.policy
@@ -92,42 +96,47 @@ def _variant(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) ->
     return Variant(name=name, title=title, run=run, samples_per_s=speed)
 
 
+def _changed(
+    variant: Variant, *, policy: Mapping[str, Any] = _NOTHING, train: Mapping[str, Any] = _NOTHING, **what: Any
+) -> Variant:
+    """Return a policy like another but for some of its settings, and for `what` the study says of it."""
+    run = variant.run
+    run = replace(run, policy=replace(run.policy, **policy), train=replace(run.train, **train))
+    return replace(variant, run=run, **what)
+
+
 def _best(name: str, title: str, base: RunConfig = COMPACT, **policy: Any) -> Variant:
-    variant = _variant(name, title, base, **{**BEST_POLICY, **policy})
-    return replace(variant, run=replace(variant.run, train=replace(variant.run.train, **BEST_TRAIN)))
+    return _changed(_variant(name, title, base, **{**BEST_POLICY, **policy}), train=BEST_TRAIN)
 
 
 def _beside(variant: Variant, name: str, title: str, **policy: Any) -> Variant:
-    run = replace(variant.run, policy=replace(variant.run.policy, **policy))
-    return replace(variant, name=name, title=title, run=run, samples_per_s=200)
+    return _changed(variant, name=name, title=title, policy=policy, samples_per_s=200)
 
 
 def _longer(variant: Variant, times: int) -> Variant:
-    train = replace(variant.run.train, steps=times * variant.run.train.steps)
-    return replace(
+    return _changed(
         variant,
         name=f"{variant.name}-{times}x",
         title=f"{variant.title}, {times} times the training",
-        run=replace(variant.run, train=train),
+        train={"steps": times * variant.run.train.steps},
     )
 
 
-def short_name(variant: Variant) -> str:
-    """Return the name of a policy with half the training."""
-    return f"{variant.name}-short"
-
-
-def raw_name(name: str) -> str:
-    """Return the name of a policy of that name with half the training, its coordinates not normalised."""
-    return f"raw-{name.removesuffix('-short')}"
-
-
 def _short(variant: Variant) -> Variant:
-    return replace(
+    return _changed(
         variant,
-        name=short_name(variant),
+        name=f"{variant.name}-short",
         title=f"{variant.title}, half the training",
-        run=replace(variant.run, train=replace(variant.run.train, steps=SHORT.train.steps)),
+        train={"steps": SHORT.train.steps},
+    )
+
+
+def _in_metres(variant: Variant) -> Variant:
+    return _changed(
+        variant,
+        name=f"raw-{variant.name.removesuffix('-short')}",
+        title=f"{variant.title}, coordinates not normalised",
+        policy={"environment_normalization": "identity"},
     )
 
 
@@ -206,6 +215,7 @@ STRONG_BLIND = _variant("strong-blind", "blind, strong coordinates", conditionin
 _UNTOLD: dict[str, Any] = {"use_environment_state": False, "conditioning": ("token",)}
 UNCUED = _variant("uncued", "uncued: no coordinates", **_UNTOLD)
 CROP = _variant("crop", "token + crop", conditioning=("token", "crop"), cue_crop_cameras=("overhead",))
+TOKEN = _short(BASELINE)
 CURES = (
     *(
         _variant(cure, f"token + {cure}", SHORT, conditioning=("token", cure))
@@ -213,22 +223,13 @@ CURES = (
     ),
     _short(CROP),
     _variant("crop-frame", "token + crop + frame", SHORT, conditioning=("token", "crop", "frame")),
-    _short(BASELINE),
+    TOKEN,
     _short(BEST),
 )
 """Each alone, with the baseline and the best on the same budget."""
 RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
-RAW_CURES = tuple(
-    replace(
-        variant,
-        name=raw_name(variant.name),
-        title=f"{variant.title}, coordinates not normalised",
-        run=replace(variant.run, policy=replace(variant.run.policy, environment_normalization="identity")),
-    )
-    for variant in CURES
-    if variant.run != SHORT
-)
+RAW = {way.name: RAW_CUE if way is TOKEN else _in_metres(way) for way in CURES}
 """Each way where the token alone collapses: is the named block found although coordinates are in metres?"""
 
 _PAIRED = RunConfig(policy=SHORT.policy, train=replace(SHORT.train, sampling="paired"))
@@ -245,14 +246,11 @@ RESNET_RAW = _variant(
 RESNET_BEST = replace(_best("resnet-best", "best, ResNet-18", RESNET), samples_per_s=60)
 LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
 LEROBOT_LONG = _longer(LEROBOT, 3)
-PRESET_AS_LEROBOT = replace(
+PRESET_AS_LEROBOT = _changed(
     PRESET,
     name="preset-1200",
     title="preset compact-grounded, LeRobot's steps and batches",
-    run=replace(
-        PRESET.run,
-        train=replace(PRESET.run.train, steps=RESNET.train.steps, batch_size=RESNET.train.batch_size, val_every=300),
-    ),
+    train={"steps": RESNET.train.steps, "batch_size": RESNET.train.batch_size, "val_every": 300},
 )
 """The default beside LeRobot's ACT at the same data and budget, which is a seventh of its own samples."""
 FULL_SIZE = replace(
@@ -347,20 +345,20 @@ def study() -> tuple[Cell, ...]:
         cells(UNTOLD, (BLIND, STRONG_BLIND), (AT_L1, IN_CLUSTERS), seeds=2)[2:],
         cells(UNIFORM["L2"], (LEROBOT, RESNET_BEST, RESNET_BASELINE, RESNET_RAW), CHOSEN),
         cells(UNIFORM["L2"], (BEST, BASELINE), CHOSEN, seeds=3)[2:],
-        cells(COPIED_MISLED, (_short(BASELINE), RAW_CUE, _short(BEST)), OF_CLUSTERS),
+        cells(COPIED_MISLED, (TOKEN, RAW_CUE, _short(BEST)), OF_CLUSTERS),
         cells(SO101, (SO101_GROUNDED,), CHOSEN),
         cells(UNIFORM["L2"], CURES, STANDARD),
         cells(UNIFORM["L2"], (RESNET_BEST, LEROBOT, RESNET_BASELINE), CHOSEN, seeds=3)[3:],
-        *(cells(PAIRED[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
+        *(cells(PAIRED[name], (TOKEN, _short(BEST)), STANDARD) for name in LEVELS),
         cells(PAIRED["L2"], (PAIRED_ORDER, PAIRED_CONTRAST), STANDARD),
-        *(cells(ALONE[name], (_short(BASELINE), _short(BEST)), STANDARD) for name in LEVELS),
-        cells(CLUSTERED["L1"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
-        cells(CLUSTERED["L2"], (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
-        cells(UNIFORM["L1"], (_short(BASELINE), _short(BEST), _short(UNCUED), _short(BLIND)), STANDARD),
+        *(cells(ALONE[name], (TOKEN, _short(BEST)), STANDARD) for name in LEVELS),
+        cells(CLUSTERED["L1"], (TOKEN, _short(BEST)), OF_CLUSTERS),
+        cells(CLUSTERED["L2"], (TOKEN, _short(BEST)), OF_CLUSTERS),
+        cells(UNIFORM["L1"], (TOKEN, _short(BEST), _short(UNCUED), _short(BLIND)), STANDARD),
         cells(UNIFORM["L2"], (VIT,), STANDARD),
-        cells(TARGET_CLUSTERED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
-        cells(COPIED, (_short(BASELINE),), OF_CLUSTERS),
-        cells(MISLED, (_short(BASELINE), _short(BEST)), OF_CLUSTERS),
+        cells(TARGET_CLUSTERED, (TOKEN, _short(BEST)), OF_CLUSTERS),
+        cells(COPIED, (TOKEN,), OF_CLUSTERS),
+        cells(MISLED, (TOKEN, _short(BEST)), OF_CLUSTERS),
         cells(CLUSTERED["L1"], CURES[:-2], OF_CLUSTERS),
         cells(CLUSTERED["L1"], (RAW_CUE, LEROBOT, RESNET_BASELINE), OF_CLUSTERS),
         cells(CLUSTERED["L1"], (BASELINE, BLIND), OF_CLUSTERS),
@@ -369,7 +367,7 @@ def study() -> tuple[Cell, ...]:
         cells(HARDEST_MORE, (PRESET_UNCUED,), CHOSEN),
         cells(UNIFORM["L2"], (PRESET_AS_LEROBOT,), CHOSEN, seeds=3),
         cells(HARDEST_MORE, (PRESET_TOKEN,), CHOSEN),
-        cells(COPIED_MISLED, RAW_CURES, (IN_CLUSTERS, HULL)),
+        cells(COPIED_MISLED, [way for way in RAW.values() if way is not RAW_CUE], (IN_CLUSTERS, HULL)),
         cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),
     ]
     return tuple(cell for line in lines for cell in line)

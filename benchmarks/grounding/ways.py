@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.grounding.cells import Condition, Data
+from benchmarks.grounding.cells import Condition, Data, Variant
 from benchmarks.grounding.table import Row, table
 from benchmarks.grounding.variants import (
     AT_L1,
     AT_L2,
-    BASELINE,
     CLUSTERED,
     COPIED_MISLED,
     CURES,
     HULL,
     IN_CLUSTERS,
-    RAW_CUE,
+    RAW,
+    TOKEN,
     UNIFORM,
-    raw_name,
-    short_name,
 )
 
 
@@ -43,11 +41,9 @@ class Kind:
         """Of this kind, without its title."""
         return [*(["swaps obeyed", "wrong block"] if self.in_metres else []), *(of.name for of in self.conditions)]
 
-    def variant(self, way: str) -> str:
+    def variant(self, way: Variant) -> str:
         """Return the name under which a way was trained on these demonstrations."""
-        if not self.in_metres:
-            return way
-        return RAW_CUE.name if way == short_name(BASELINE) else raw_name(way)
+        return RAW[way.name].name if self.in_metres else way.name
 
     def texts(self, result: Mapping[str, Any] | None) -> list[str]:
         """Return what a way's result has in each column; empty ones where there is none."""
@@ -69,14 +65,18 @@ KINDS = (
 )
 
 
-def markdown(rows: Sequence[Row], kinds: Sequence[Kind] = KINDS) -> str:
+WAYS = sorted(CURES, key=lambda way: way is not TOKEN)
+"""The token first, which the others are compared with."""
+
+
+def markdown(rows: Sequence[Row]) -> str:
     """Return a heading, a sentence and the tables; empty where no way was measured beside the token.
 
     Args:
-        rows: Of all results.
-        kinds: What to put side by side; one on which fewer than two ways were measured is left out.
+        rows: Of all results. Demonstrations on which fewer than two ways were measured are left out.
     """
-    tables = [_table(rows, [kind for kind in kinds if kind.in_metres is in_metres]) for in_metres in (False, True)]
+    of_row = {(row.data, row.variant): row.results[0] for row in rows}
+    tables = [_table(of_row, [kind for kind in KINDS if kind.in_metres is in_metres]) for in_metres in (False, True)]
     if not any(tables):
         return ""
     train = CURES[0].run.train
@@ -89,17 +89,15 @@ def markdown(rows: Sequence[Row], kinds: Sequence[Kind] = KINDS) -> str:
     return "\n\n".join(["### The ways side by side", sentence, *(text for text in tables if text)])
 
 
-def _table(rows: Sequence[Row], kinds: Sequence[Kind]) -> str:
-    ways = sorted(CURES, key=lambda way: way.name != short_name(BASELINE))
-    of_row = {(row.data, row.variant): row.results[0] for row in rows}
-    found = [(kind, [of_row.get((kind.data.name, kind.variant(way.name))) for way in ways]) for kind in kinds]
+def _table(of_row: Mapping[tuple[str, str], Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
+    found = [(kind, [of_row.get((kind.data.name, kind.variant(way))) for way in WAYS]) for kind in kinds]
     shown = [(kind, results) for kind, results in found if sum(result is not None for result in results) > 1]
     if not shown:
         return ""
     head = ["way", *(f"{kind.title}: {column}" for kind, _ in shown for column in kind.columns)]
     lines = [
         [_title(way.title), *(text for kind, results in shown for text in kind.texts(results[i]))]
-        for i, way in enumerate(ways)
+        for i, way in enumerate(WAYS)
     ]
     return table(head, lines)
 

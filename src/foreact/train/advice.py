@@ -12,10 +12,9 @@ from foreact.policy.sight import CueSight, seldom_in_view
 from foreact.presets import preset
 from foreact.records import Episode, Features
 
-_CARRY_ALONE = frozenset({"token", "strong", "frame"})
-"""Ways of conditioning with which the network gets the coordinates."""
-_CARRY_WITH_PICTURES = frozenset({"film", "crop", "heatmap"})
-"""Those with which it gets pictures that depend on them, or reads pictures as they say."""
+_NEED_PICTURES = IN_PICTURES | {"film"}
+_CARRY = frozenset({"token", "strong", "frame", "film", "crop", "heatmap"})
+"""Ways of conditioning with which the network gets the coordinates, or pictures that depend on them."""
 
 
 def better_conditioning(config: PolicyConfig, features: Features) -> str | None:
@@ -44,7 +43,7 @@ def coordinates_unheard(config: PolicyConfig, features: Features) -> str | None:
         config: The policy's.
         features: As selected from the data.
     """
-    carry = _CARRY_ALONE | _CARRY_WITH_PICTURES if features.cameras else _CARRY_ALONE
+    carry = _CARRY if features.cameras else _CARRY - _NEED_PICTURES
     if not features.environment_dim or not config.use_environment_state or carry & set(config.conditioning):
         return None
     ways = ", ".join(config.conditioning) or "nothing"
