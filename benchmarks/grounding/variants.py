@@ -245,6 +245,14 @@ RESNET_RAW = _variant(
 )
 RESNET_BEST = replace(_best("resnet-best", "best, ResNet-18", RESNET), samples_per_s=60)
 LEROBOT = replace(_variant("lerobot", "LeRobot 0.6.1's ACT, ResNet-18", RESNET), by="lerobot")
+LEROBOT_BOTH = _changed(
+    LEROBOT,
+    name="lerobot-both",
+    title="LeRobot 0.6.1's ACT, ResNet-18, both cameras",
+    policy={"cameras": CAMERAS},
+    samples_per_s=14,
+)
+"""The pictures that the default has."""
 LEROBOT_LONG = _longer(LEROBOT, 3)
 PRESET_AS_LEROBOT = _changed(
     PRESET,
@@ -368,6 +376,6 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], (PRESET_AS_LEROBOT,), CHOSEN, seeds=3),
         cells(HARDEST_MORE, (PRESET_TOKEN,), CHOSEN),
         cells(COPIED_MISLED, [way for way in RAW.values() if way is not RAW_CUE], (IN_CLUSTERS, HULL)),
-        cells(UNIFORM["L2"], (LEROBOT_LONG,), STANDARD),
+        cells(UNIFORM["L2"], (LEROBOT_BOTH, LEROBOT_LONG), STANDARD),
     ]
     return tuple(cell for line in lines for cell in line)
