@@ -62,7 +62,7 @@ class Table:
     pictured: tuple[str, ...] = ("L1", "L2", "L3")
     """Conditions in the picture of success."""
     mapped: tuple[str, ...] = (
-        "default",
+        "preset",
         "best-blind",
         "best",
         "baseline",

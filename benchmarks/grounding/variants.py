@@ -222,11 +222,15 @@ CURES = (
         for cure in ("auxiliary", "contrastive", "film", "strong", "heatmap", "world", "frame")
     ),
     _short(CROP),
+    _variant("crop-strong", "token + crop + strong", SHORT, conditioning=("token", "crop", "strong")),
     _variant("crop-frame", "token + crop + frame", SHORT, conditioning=("token", "crop", "frame")),
+    _variant(
+        "crop-frame-strong", "token + crop + frame + strong", SHORT, conditioning=("token", "crop", "frame", "strong")
+    ),
     TOKEN,
     _short(BEST),
 )
-"""Each alone, with the baseline and the best on the same budget."""
+"""Each alone, combinations, and the baseline and the best on the same budget."""
 RAW_CUE = _variant("raw-cue", "baseline, coordinates not normalised", SHORT, environment_normalization="identity")
 """LeRobot's ACT does not normalise `observation.environment_state`: a weaker signal, so a condition of the collapse."""
 RAW = {way.name: RAW_CUE if way is TOKEN else _in_metres(way) for way in CURES}
@@ -254,6 +258,13 @@ LEROBOT_BOTH = _changed(
 )
 """The pictures that the default has."""
 LEROBOT_LONG = _longer(LEROBOT, 3)
+LEROBOT_AS_PRESET = _changed(
+    LEROBOT_BOTH,
+    name="lerobot-preset",
+    title="LeRobot 0.6.1's ACT, ResNet-18, both cameras, 4000 steps of 64",
+    train={"steps": PRESET.run.train.steps, "batch_size": PRESET.run.train.batch_size},
+)
+"""On the default's own budget: five hours of a core."""
 PRESET_AS_LEROBOT = _changed(
     PRESET,
     name="preset-1200",
@@ -376,6 +387,11 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], (PRESET_AS_LEROBOT,), CHOSEN, seeds=3),
         cells(HARDEST_MORE, (PRESET_TOKEN,), CHOSEN),
         cells(COPIED_MISLED, [way for way in RAW.values() if way is not RAW_CUE], (IN_CLUSTERS, HULL)),
+        cells(COPIED_MISLED, (RAW_CUE, RAW["strong"]), (IN_CLUSTERS, HULL), seeds=2)[2:],
+        cells(UNIFORM["L2"], (CROP,), STANDARD),
+        *(cells(data["L1"], (_short(UNCUED),), STANDARD) for data in (PAIRED, ALONE)),
+        cells(CLUSTERED["L1"], (_short(UNCUED),), OF_CLUSTERS),
         cells(UNIFORM["L2"], (LEROBOT_BOTH, LEROBOT_LONG), STANDARD),
+        cells(HARDEST_MORE, (LEROBOT_AS_PRESET,), CHOSEN),
     ]
     return tuple(cell for line in lines for cell in line)
