@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from benchmarks.grounding import ways
 from benchmarks.grounding.cells import Cell, Condition, Data, Variant, changes, digest
-from benchmarks.grounding.cli import chosen
+from benchmarks.grounding.cli import Table, chosen
 from benchmarks.grounding.data import prepare
 from benchmarks.grounding.lerobot_peer import train_options
 from benchmarks.grounding.lerobot_worker import read_message, write_message
@@ -346,6 +346,13 @@ def test_tables_stand_between_the_markers_and_leave_the_rest_alone(tmp_path: Pat
 def test_shares_at_positions_count_all_seeds() -> None:
     shares = position_shares([result("best", 0, 30), result("best", 1, 50)], "L1")
     assert shares == {(0.2, 0.1): 1.0, (0.16, -0.05): 0.0}
+
+
+def test_the_policies_drawn_over_the_grid_are_of_the_study_the_default_among_them() -> None:
+    drawn = set(Table().mapped)
+    measured = {cell.variant.name for cell in study() if GRID in cell.conditions}
+    assert drawn <= measured
+    assert PRESET.name in drawn
 
 
 def test_pictures_are_small(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ _GROUNDED: Mapping[str, Any] = MappingProxyType(
         "cue_crop_full_scale": 0.5,
     }
 )
-"""What reached the figures of docs/grounding.md, at the size of `compact`: where to act cannot be ignored, since all
+"""What reached the figures of docs/grounding.md, at the size of `compact`: where to act is hard to ignore, since all
 else is relative to it; the crops show the place told in detail, the pictures at half their size all the rest, such as a
 bowl that nobody tells. `so101` and `compact` keep the token, which needs neither a calibrated camera nor the arm."""
 
