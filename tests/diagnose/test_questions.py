@@ -455,7 +455,11 @@ def test_the_remedy_names_what_the_run_has_not_tried() -> None:
     for word in ("foreact record --paired", "--train.sampling paired"):
         assert word in plain
     assert plain.index("more steps than 100 (--train.steps)") < plain.index("foreact record --paired")
-    tried = PolicyConfig(conditioning=("token", "crop", "frame"))
+    grounded = PolicyConfig(conditioning=("token", "crop", "frame"))
+    assert for_an_ignored_coordinate(grounded, None, is_paired=True, explained=0.9).startswith(
+        "--policy.conditioning token crop frame strong: "
+    )
+    tried = PolicyConfig(conditioning=("token", "crop", "frame", "strong"))
     paired = TrainConfig(steps=7, sampling="paired")
     assert for_an_ignored_coordinate(tried, paired, is_paired=True, explained=0.9) == (
         "more steps than 7 (--train.steps)"
@@ -471,5 +475,5 @@ def test_what_the_evidence_points_at_comes_before_what_is_to_be_tried() -> None:
     assert of_both[2].startswith("the preset so101-grounded, compact-grounded for small pictures")
     unknown = for_an_ignored_coordinate(raw, None, is_paired=False, explained=None)
     assert unknown.startswith("--policy.environment-normalization mean_std")
-    for unmeasured in ("strong", "contrastive"):
-        assert unmeasured not in "; ".join(of_both)
+    assert of_both[3].startswith("--policy.conditioning token strong: ")
+    assert "contrastive" not in "; ".join(of_both), "it cured nothing where it was measured"

@@ -11,6 +11,9 @@ from foreact.intervals import wilson
 from foreact.sim.task import level
 from pages import ROOT
 
+CROPS = ("crop-strong", "crop-short")
+"""With another way beside the crop, and without."""
+
 
 def prose(page: str) -> str:
     """A page's text on one line."""
@@ -154,12 +157,20 @@ def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
     assert strong in page
     for way, said in of.items():
         assert (f"the token {said}" if way == "cue" else f"`{way}` {said}") in page, way
+    combined = ["{} and {}".format(*obeyed_and_succeeded(way)) for way in ("crop-strong", "crop-frame-strong")]
+    assert f"With `crop`, or `crop` and `frame`, beside it {combined[0]}, {combined[1]}." in page
+    both, crop = ([study(f"uniform-L2_{way}_s0")[name]["successes"] / 2 for name in ("L1", "L2")] for way in CROPS)
+    hulls = [study(f"clusters-L1_{way}_s0")["hull L1"]["successes"] / 2 for way in CROPS]
+    assert (
+        "beside `crop` {:g} and {:g} % at L1 and L2 instead of {:g} and {:g}, ".format(*both, *crop)
+        + "in the hull of two clusters {:g} instead of {:g}.".format(*hulls)
+    ) in page
 
 
 def test_the_tables_that_a_person_wrote_are_the_studys_files() -> None:
     text = (ROOT / "docs/grounding.md").read_text()
     collapse = re.findall(r"^\| [^|]+ \| [^|]+ \| (\d+) of 50 \| (\d+) \| (\d+) \| (\d+) \| `([\w-]+)` \|$", text, re.M)
-    assert len(collapse) == 6
+    assert len(collapse) == 8
     for *said, cell in collapse:
         of, (swap,) = study(f"{cell}_s0"), swaps(f"{cell}_s0")
         clusters = of["clusters L1"]

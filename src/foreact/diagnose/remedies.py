@@ -36,6 +36,9 @@ def for_an_ignored_coordinate(
             "the preset so101-grounded, compact-grounded for small pictures (it crops around the coordinate and acts "
             "relative to it: needs a calibrated camera and the arm, --calibration)"
         )
+    if "strong" not in policy.conditioning:
+        ways = " ".join((*policy.conditioning, "strong"))
+        tries.append(f"--policy.conditioning {ways}: strong was heard where the token was not (docs/grounding.md)")
     tries.append("more steps" if train is None else f"more steps than {train.steps} (--train.steps)")
     if not is_paired:
         tries.append("demonstrations of each scene with every block as target (in simulation foreact record --paired)")
