@@ -41,6 +41,8 @@ MIXED = _data("mixed", "L2", episodes=500, min_separation=0.06)
 HARDEST = _data("uniform", "L3", episodes=500)
 HARDEST_MORE = _data("more", "L3", episodes=1000)
 """Light, colours and the camera's pose vary, so that there is more to be shown."""
+TOLD = _data("told", "L3", episodes=500, tell_bowl=True)
+"""The bowl's place is a coordinate too, relative to which `frame` tells the hand once the jaws close."""
 SO101 = Data(
     name="so101-L2",
     recording=RecordConfig(
@@ -391,6 +393,7 @@ def study() -> tuple[Cell, ...]:
         cells(UNIFORM["L2"], (CROP,), STANDARD),
         *(cells(data["L1"], (_short(UNCUED),), STANDARD) for data in (PAIRED, ALONE)),
         cells(CLUSTERED["L1"], (_short(UNCUED),), OF_CLUSTERS),
+        cells(TOLD, (BEST,), (AT_L3,)),
         cells(UNIFORM["L2"], (LEROBOT_BOTH, LEROBOT_LONG), STANDARD),
         cells(HARDEST_MORE, (LEROBOT_AS_PRESET,), CHOSEN),
     ]
