@@ -99,17 +99,23 @@ def test_what_is_said_to_be_reached_is_what_the_defaults_three_policies_did() ->
     assert f"{total(found, 'obeyed')} of {total(found, 'trials')} (" in pages
 
 
-def test_the_rows_beside_the_default_are_those_of_the_study() -> None:
+def test_the_rates_beside_the_default_are_those_of_the_policy_that_is_named() -> None:
+    def rates(cell: str, *names: str) -> list[str]:
+        seeds = [study(path.stem) for path in sorted(RESULTS.glob(f"{cell}_s?.json"))]
+        found = []
+        for name in names:
+            successes, episodes = (total([of[name] for of in seeds], what) for what in ("successes", "episodes"))
+            low, high = (100 * of for of in wilson(successes, episodes))
+            rate = f"{100 * successes / episodes:.1f}".removesuffix(".0")
+            found.append(f"{rate} % ({low:.0f} to {high:.0f})")
+        return found
+
     page = prose("grounding.md")
-    for cell in ("uniform-L2_best", "uniform-L2_baseline", "uniform-L2_lerobot", "uniform-L2_resnet-baseline"):
-        seeds = [study(f"{cell}_s{seed}") for seed in range(3)]
-        for name in ("L1", "L2"):
-            successes = total([of[name] for of in seeds], "successes")
-            low, high = (100 * of for of in wilson(successes, 600))
-            percent = f"{100 * successes / 600:.1f}".removesuffix(".0")
-            rounded = f"{100 * successes / 600:.0f}"
-            shown = f" % ({low:.0f} to {high:.0f})"
-            assert percent + shown in page or rounded + shown in page, (cell, name)
+    baseline = "the baseline (the same network, cameras and samples; coordinates as a token) has {} at L1, {} at L2"
+    at_l1, at_l2, at_l3 = rates("more-L3_preset-token", "L1", "L2", "L3")
+    assert f"{baseline.format(at_l1, at_l2)} and {at_l3} at L3" in page
+    assert "LeRobot 0.6.1 {} and {} at L1 and L2, ".format(*rates("uniform-L2_lerobot", "L1", "L2")) in page
+    assert "L2, the default {} and {}.".format(*rates("uniform-L2_preset-1200", "L1", "L2")) in page
 
 
 def test_the_diagnosed_runs_are_counted_as_in_the_table() -> None:
@@ -177,11 +183,13 @@ def test_the_tables_that_a_person_wrote_are_the_studys_files() -> None:
         found = (swap["obeyed"], clusters["confusions"], clusters["successes"], of["hull L1"]["successes"])
         assert [int(figure) for figure in said] == list(found), cell
 
-    beside = re.findall(r"^\| ([^|]+) \| (\d+, \d+, \d+) \| (\d+, \d+, \d+) \| (\d+, \d+, \d+) \|$", text, re.M)
-    for title, *said in beside:
-        named = re.search(r"\(`([\w-]+)`\)", title)
-        seeds = [study(f"uniform-L2_{named[1] if named else 'lerobot'}_s{seed}") for seed in range(3)]
-        successes = [", ".join(str(of[name]["successes"]) for of in seeds) for name in ("L1", "L2")]
-        off = ", ".join(f"{of['L1']['median_closing_error_mm']:.0f}" for of in seeds)
-        assert said == [*successes, off], title
-    assert len(beside) == 4
+    beside = re.findall(
+        r"^\| [^|]+ \| [^|]+ \| ([\d,]+) \| ([\d, ]+) \| ([\d, ]+) \| ([\d, ]+) \| `([\w-]+)` \|$", text, re.M
+    )
+    assert len(beside) == 9
+    for samples, *said, cell in beside:
+        results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{cell}_s?.json"))]
+        assert {int(samples.replace(",", ""))} == {of["training"]["samples"] for of in results}, cell
+        at_l1, at_l2 = ([of["conditions"][name] for of in results] for name in ("L1", "L2"))
+        successes = [", ".join(str(of["successes"]) for of in level) for level in (at_l1, at_l2)]
+        assert said == [*successes, ", ".join(f"{of['median_closing_error_mm']:.0f}" for of in at_l1)], cell
