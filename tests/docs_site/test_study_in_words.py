@@ -149,6 +149,16 @@ def test_the_table_of_ways_says_what_each_reached() -> None:
             assert in_hull == f"{study(f'clusters-L1_{name}_s0')['hull L1']['successes'] / 2:g} %", way
 
 
+def test_what_a_told_bowl_gains_is_what_the_study_counted() -> None:
+    at_l3 = study("told-L3_best_s0")["L3"]
+    missed = at_l3["episodes"] - at_l3["successes"]
+    of_the_bowl = sum(at_l3["outcomes"][name] for name in ("dropped", "missed_bowl", "timeout"))
+    said = (
+        f"has {at_l3['successes']} of {at_l3['episodes']} (500 demonstrations, one seed); {of_the_bowl} of the {missed}"
+    )
+    assert said in prose("conditioning.md")
+
+
 def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
     def obeyed_and_succeeded(way: str) -> tuple[int, int]:
         cell = f"copied-misled-L1_raw-{way}"
