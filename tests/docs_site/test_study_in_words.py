@@ -160,10 +160,10 @@ def test_what_a_told_bowl_gains_is_what_the_study_counted() -> None:
 
 
 def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
-    def obeyed_and_succeeded(way: str) -> tuple[int, int]:
-        cell = f"copied-misled-L1_raw-{way}"
-        (swap,) = swaps(f"{cell}_s0")
-        return swap["obeyed"], study(f"{cell}_s0")["clusters L1"]["successes"]
+    def obeyed_and_succeeded(way: str, seed: int = 0) -> tuple[int, int]:
+        cell = f"copied-misled-L1_raw-{way}_s{seed}"
+        (swap,) = swaps(cell)
+        return swap["obeyed"], study(cell)["clusters L1"]["successes"]
 
     of = {way: "{} and {}".format(*obeyed_and_succeeded(way)) for way in ("crop", "film", "auxiliary", "frame", "cue")}
     strong = "it obeyed {} of 50 swaps and had {} of 200 at the trained clusters".format(
@@ -173,6 +173,8 @@ def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
     assert strong in page
     for way, said in of.items():
         assert (f"the token {said}" if way == "cue" else f"`{way}` {said}") in page, way
+    again = ["{} and {}".format(*obeyed_and_succeeded(way, seed=1)) for way in ("strong", "cue")]
+    assert f"(a second seed: `strong` {again[0]}, the token {again[1]})" in page
     combined = ["{} and {}".format(*obeyed_and_succeeded(way)) for way in ("crop-strong", "crop-frame-strong")]
     assert f"With `crop`, or `crop` and `frame`, beside it {combined[0]}, {combined[1]}." in page
     both, crop = ([study(f"uniform-L2_{way}_s0")[name]["successes"] / 2 for name in ("L1", "L2")] for way in CROPS)
