@@ -332,6 +332,15 @@ def test_the_diagnosis_is_held_against_where_the_jaws_closed_at_positions_like_t
     assert "| uniform_missed_s0 | collapsed | yes | 49 of 50 | 0.02 | 60.0 | 10 % at L1 |" in text
 
 
+def test_a_condition_on_which_one_seed_alone_was_measured_has_that_seeds_figures() -> None:
+    first, second = result("best", 0, 92), result("best", 1, 98)
+    first["conditions"]["L2"] = {**first["conditions"]["L1"], "median_closing_error_mm": 7.0}
+    text = markdown(rows_of([first, second]))
+    assert "| the best | L2 | 100 | 0.0 | 92.0 |" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| the best | L2 |")]
+    assert line.endswith("| 7.0 |")
+
+
 def test_tables_stand_between_the_markers_and_leave_the_rest_alone(tmp_path: Path) -> None:
     path = tmp_path / "grounding.md"
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")

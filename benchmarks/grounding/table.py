@@ -31,6 +31,8 @@ class Pooled:
     """Successes of each training seed."""
     episodes: int
     outcomes: Mapping[str, int]
+    closing_errors_mm: tuple[float, ...]
+    """Median of each seed in which the gripper ever closed."""
 
     @property
     def successes(self) -> int:
@@ -75,6 +77,9 @@ class Row:
             by_seed=tuple(of["successes"] for of in found),
             episodes=sum(of["episodes"] for of in found),
             outcomes={name: sum(of["outcomes"][name] for of in found) for name in OUTCOMES},
+            closing_errors_mm=tuple(
+                of["median_closing_error_mm"] for of in found if of["median_closing_error_mm"] is not None
+            ),
         )
 
     def average(self, *path: str) -> float:
@@ -148,15 +153,13 @@ def _outcomes(rows: Sequence[Row]) -> str:
         for name in conditions_of([row]):
             pooled = row.pooled(name)
             assert pooled is not None
-            errors = [of["conditions"][name]["median_closing_error_mm"] for of in row.results]
-            known = [error for error in errors if error is not None]
             lines.append(
                 [
                     row.title,
                     name,
                     str(pooled.episodes),
                     *(f"{100 * n / pooled.episodes:.1f}" for n in (pooled.confusions, *pooled.outcomes.values())),
-                    f"{mean(known):.1f}" if known else "-",
+                    f"{mean(pooled.closing_errors_mm):.1f}" if pooled.closing_errors_mm else "-",
                 ]
             )
     summary = "Outcomes, % of the episodes; median distance of the first closing from the target"
