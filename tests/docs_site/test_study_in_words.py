@@ -180,9 +180,12 @@ def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
     both, crop = ([study(f"uniform-L2_{way}_s0")[name]["successes"] / 2 for name in ("L1", "L2")] for way in CROPS)
     hulls = [study(f"clusters-L1_{way}_s0")["hull L1"]["successes"] / 2 for way in CROPS]
     assert (
-        "beside `crop` {:g} and {:g} % at L1 and L2 instead of {:g} and {:g}, ".format(*both, *crop)
+        "beside `crop` alone: {:g} and {:g} % at L1 and L2 instead of {:g} and {:g}, ".format(*both, *crop)
         + "in the hull of two clusters {:g} instead of {:g}.".format(*hulls)
     ) in page
+    three = [study("uniform-L2_crop-frame-strong_s0")[name]["successes"] / 2 for name in ("L1", "L2")]
+    in_hull = study("clusters-L1_crop-frame-strong_s0")["hull L1"]["successes"] / 2
+    assert "it costs little ({:g} and {:g} %, in the hull {:g})".format(*three, in_hull) in page
 
 
 def test_the_tables_that_a_person_wrote_are_the_studys_files() -> None:
