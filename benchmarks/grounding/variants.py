@@ -157,6 +157,14 @@ PRESET = Variant(
 """Its cameras named, which it takes unnamed. The wrist's camera is where its calibration says even at L3; it sees the
 block before the jaws, and then the bowl."""
 
+PRESET_STRONG = _changed(
+    PRESET,
+    name="preset-strong",
+    title="preset compact-grounded with strong",
+    policy={"conditioning": (*_GROUNDED.policy.conditioning, "strong")},
+)
+"""What was obeyed where crop and frame alone were half deaf: does it cost the default anything?"""
+
 PRESET_BLIND = _variant("preset-blind", "preset compact-grounded without pictures", _GROUNDED, cameras=())
 PRESET_UNCUED = replace(
     _variant("preset-uncued", "preset compact-grounded without coordinates", _GROUNDED, use_environment_state=False),
@@ -394,6 +402,9 @@ def study() -> tuple[Cell, ...]:
         *(cells(data["L1"], (_short(UNCUED),), STANDARD) for data in (PAIRED, ALONE)),
         cells(CLUSTERED["L1"], (_short(UNCUED),), OF_CLUSTERS),
         cells(TOLD, (BEST,), (AT_L3,)),
+        cells(HARDEST_MORE, (PRESET_STRONG,), CHOSEN),
+        cells(COPIED_MISLED, [_in_metres(of) for of in (PRESET, PRESET_STRONG)], (IN_CLUSTERS, HULL)),
+        cells(CLUSTERED["L1"], (PRESET_STRONG,), OF_CLUSTERS),
         cells(UNIFORM["L2"], (LEROBOT_BOTH, LEROBOT_LONG), STANDARD),
         cells(HARDEST_MORE, (LEROBOT_AS_PRESET,), CHOSEN),
     ]
