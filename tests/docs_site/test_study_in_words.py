@@ -11,6 +11,7 @@ from foreact.intervals import wilson
 from foreact.sim.task import level
 from pages import ROOT
 
+WAYS_IN_METRES = ("crop", "film", "auxiliary", "contrastive", "frame", "cue")
 CROPS = ("crop-strong", "crop-short")
 """With another way beside the crop, and without."""
 
@@ -165,7 +166,7 @@ def test_what_cures_the_collapse_is_what_the_study_counted() -> None:
         (swap,) = swaps(cell)
         return swap["obeyed"], study(cell)["clusters L1"]["successes"]
 
-    of = {way: "{} and {}".format(*obeyed_and_succeeded(way)) for way in ("crop", "film", "auxiliary", "frame", "cue")}
+    of = {way: "{} and {}".format(*obeyed_and_succeeded(way)) for way in WAYS_IN_METRES}
     strong = "it obeyed {} of 50 swaps and had {} of 200 at the trained clusters".format(
         *obeyed_and_succeeded("strong")
     )
