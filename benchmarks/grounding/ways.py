@@ -13,12 +13,12 @@ from benchmarks.grounding.variants import (
     AT_L2,
     CLUSTERED,
     COPIED_MISLED,
-    CURES,
     HULL,
     IN_CLUSTERS,
     RAW,
     TOKEN,
     UNIFORM,
+    WAYS,
 )
 
 
@@ -65,10 +65,6 @@ KINDS = (
 )
 
 
-WAYS = sorted(CURES, key=lambda way: way is not TOKEN)
-"""The token first, which the others are compared with."""
-
-
 def markdown(rows: Sequence[Row]) -> str:
     """Return a heading, a sentence and the tables; empty where no way was measured beside the token.
 
@@ -79,7 +75,7 @@ def markdown(rows: Sequence[Row]) -> str:
     tables = [_table(of_row, [kind for kind in KINDS if kind.in_metres is in_metres]) for in_metres in (False, True)]
     if not any(tables):
         return ""
-    train = CURES[0].run.train
+    train = TOKEN.run.train
     sentence = (
         f"The small network on the overhead camera, {train.steps} steps of {train.batch_size}, one seed a policy: "
         "successes of 200 episodes, of which a 95 % interval goes at most 7 points to either side. The head says what "

@@ -18,7 +18,7 @@ _SHOWN = (
     ("uniform-L2_best_s0", "small network, token + crop + frame", True),
     ("untold-L1_crop_s0", "the same without frame, told at random", False),
 )
-"""File, words, and whether it is told where to act, truly and in a way that cannot be ignored."""
+"""File, words, and whether it is told where to act, truly and in a way that is hard to ignore."""
 
 
 @dataclass(frozen=True, kw_only=True)
